@@ -1,0 +1,142 @@
+"""What must hold on the device, written with units: `"macs<=2M, latency<=0.3ms, memory<=256KiB,
+latency@0<=0.1ms"`.
+
+A budget names a quantity, optionally an exit (`@k`, from 0), a bound and its unit. It parses to limits on
+metrics, whose names carry the unit that all code uses: `macs, flops, params, latency_ms, peak_bytes,
+size_bytes, energy_mj`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import final
+
+from nas.errors import BudgetError
+
+__all__ = ["Budget", "Limit"]
+
+_COUNTS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+QUANTITIES: Mapping[str, tuple[str, Mapping[str, float]]] = MappingProxyType(
+    {
+        "macs": ("macs", _COUNTS),
+        "flops": ("flops", _COUNTS),
+        "params": ("params", _COUNTS),
+        "latency": ("latency_ms", {"us": 1e-3, "ms": 1, "s": 1e3}),
+        "memory": ("peak_bytes", _BYTES),
+        "size": ("size_bytes", _BYTES),
+        "energy": ("energy_mj", {"uJ": 1e-3, "mJ": 1, "J": 1e3}),
+    }
+)
+"""For each quantity the metric it limits, and its units in terms of that metric."""
+
+_LIMIT = re.compile(r"\s*([a-z]+)(?:@(\d+))?\s*<=\s*([0-9.]+(?:e[+-]?\d+)?)\s*([A-Za-zµ]*)\s*")
+
+
+@final
+@dataclass(frozen=True)
+class Limit:
+    """One bound: a metric, at one exit or (None) at the last, must be at most `bound`, in the metric's
+    unit."""
+
+    quantity: str
+    exit: int | None
+    bound: float
+
+    @property
+    def metric(self) -> str:
+        return QUANTITIES[self.quantity][0]
+
+    @property
+    def key(self) -> str:
+        """The metric with its exit, as measured values are keyed: `latency_ms`, `latency_ms@0`."""
+        return self.metric if self.exit is None else f"{self.metric}@{self.exit}"
+
+    def excess(self, value: float) -> float:
+        """How far a value is over the bound, as a share of it; at most 0 where the limit holds."""
+        return value / self.bound - 1
+
+    def format(self, value: float) -> str:
+        """A value of this quantity in the largest unit that keeps it at 1 or more: `1.25M`, `0.3ms`."""
+        units = sorted(QUANTITIES[self.quantity][1].items(), key=lambda unit: unit[1])
+        if self.metric.endswith("_bytes"):
+            units = [unit for unit in units if unit[0] == "B" or "i" in unit[0]]
+        fitting = [unit for unit in units if value >= unit[1]] or units[:1]
+        name, factor = fitting[-1]
+        return f"{value / factor:.6g}{name}"
+
+    def __str__(self) -> str:
+        at = "" if self.exit is None else f"@{self.exit}"
+        return f"{self.quantity}{at}<={self.format(self.bound)}"
+
+
+@final
+@dataclass(frozen=True)
+class Budget:
+    """Limits that must all hold; none at all is a budget too.
+
+    >>> budget = Budget.parse("macs<=2M, latency@0 <= 300us")
+    >>> budget.excess({"macs": 3e6, "latency_ms@0": 0.3})
+    {'macs': 0.5, 'latency_ms@0': 0.0}
+    >>> str(budget)
+    'macs<=2M, latency@0<=300us'
+    """
+
+    limits: tuple[Limit, ...] = ()
+
+    @staticmethod
+    def parse(text: str) -> Budget:
+        """Read `quantity[@exit]<=number unit`, separated by commas; `BudgetError` says what is wrong with
+        which part."""
+        parts = text.split(",") if text.strip() else []
+        limits = tuple(map(_parse_limit, parts))
+        keys = [limit.key for limit in limits]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise BudgetError(f"a budget must limit each metric once, but {text!r} limits {twice[0]} twice")
+        return Budget(limits)
+
+    def excess(self, values: Mapping[str, float]) -> dict[str, float]:
+        """For each limit whose value is given, how far it is over the bound (at most 0: it holds)."""
+        return {limit.key: limit.excess(values[limit.key]) for limit in self.limits if limit.key in values}
+
+    def holds(self, values: Mapping[str, float]) -> bool:
+        """Whether every limit holds; each limited metric must be among the values."""
+        return all(values[limit.key] <= limit.bound for limit in self.limits)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.limits))
+
+
+def _parse_limit(part: str) -> Limit:
+    match = _LIMIT.fullmatch(part)
+    if match is None:
+        raise BudgetError(
+            f"a budget must read like 'macs<=2M' or 'latency@0<=0.3ms', but got {part.strip()!r}"
+        )
+    quantity, exit, number, unit = match.groups()
+    if quantity not in QUANTITIES:
+        raise BudgetError(f"a budget must limit one of {', '.join(QUANTITIES)}, but got {quantity!r}")
+    factor = _unit_factor(quantity, unit, part.strip())
+    try:
+        bound = float(number) * factor
+    except ValueError:
+        raise BudgetError(f"a bound must be a number, but got {number!r} in {part.strip()!r}") from None
+    if not 0 < bound < math.inf:
+        raise BudgetError(f"a bound must be positive and finite, but got {part.strip()!r}")
+    return Limit(quantity, None if exit is None else int(exit), bound)
+
+
+def _unit_factor(quantity: str, unit: str, part: str) -> float:
+    units = QUANTITIES[quantity][1]
+    unit = {"k": "K", "µs": "us", "µJ": "uJ"}.get(unit, unit)
+    if unit not in units:
+        choices = ", ".join(name for name in units if name)
+        given = f"has {unit!r}" if unit else "has none"
+        raise BudgetError(f"{quantity} must have one of the units {choices}, but {part!r} {given}")
+    return units[unit]

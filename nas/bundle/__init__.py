@@ -1,0 +1,10 @@
+"""What ships to a device: exported networks, their levels and where they come from; no torch, no numpy."""
+
+from nas.bundle.contents import Bundle as Bundle
+from nas.bundle.contents import BundleModel as BundleModel
+from nas.bundle.contents import SegmentFile as SegmentFile
+from nas.bundle.contents import write_bundle as write_bundle
+from nas.bundle.level import Latency as Latency
+from nas.bundle.level import Level as Level
+
+__all__ = ["Bundle", "BundleModel", "Latency", "Level", "SegmentFile", "write_bundle"]

@@ -1,0 +1,72 @@
+"""Read typed values out of parsed JSON; `where` names the object in the sentence that says what is wrong."""
+
+import json
+import math
+from typing import Any, TypeVar
+
+from nas.errors import BundleError
+
+__all__ = ["broken", "field", "number", "numbers", "parse", "texts", "value"]
+
+_KINDS: dict[type, str] = {str: "text", int: "a whole number", dict: "an object", list: "a list"}
+_T = TypeVar("_T")
+
+
+def broken(where: str, rule: str) -> BundleError:
+    """The error for a `rule` that does not hold: "have … but has …"."""
+    return BundleError(f"{where} must {rule}; export the bundle again")
+
+
+def parse(text: bytes, where: str) -> Any:
+    """The JSON value in `text`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise broken(where, f"be complete JSON, but is not: {error}") from error
+
+
+def value(record: object, key: str, where: str) -> Any:
+    """What stands under `key`, null included."""
+    if not isinstance(record, dict):
+        raise broken(where, f"be an object, but got {_short(record)}")
+    if key not in record:
+        raise broken(where, f"have the key {key!r}, but has only {sorted(record)}")
+    return record[key]
+
+
+def field(record: object, key: str, kind: type[_T], where: str) -> _T:
+    """What stands under `key`, exactly of that kind: true is no number."""
+    found = value(record, key, where)
+    if type(found) is not kind:
+        raise broken(f"{where}.{key}", f"be {_KINDS[kind]}, but got {_short(found)}")
+    return found
+
+
+def number(record: object, key: str, where: str, high: float = math.inf) -> float:
+    """The finite number under `key`, from 0 to `high`."""
+    return _finite(value(record, key, where), f"{where}.{key}", high)
+
+
+def numbers(record: object, key: str, where: str) -> tuple[float, ...]:
+    """The list of finite numbers under `key`, none below 0."""
+    return tuple(_finite(item, f"{where}.{key}", math.inf) for item in field(record, key, list, where))
+
+
+def texts(record: object, key: str, where: str) -> tuple[str, ...]:
+    """The list of different texts under `key`, at least one."""
+    found = field(record, key, list, where)
+    if not found or not all(type(item) is str for item in found) or len(set(found)) < len(found):
+        raise broken(f"{where}.{key}", f"be a list of one or more different texts, but got {_short(found)}")
+    return tuple(found)
+
+
+def _finite(found: Any, where: str, high: float) -> float:
+    if type(found) not in (int, float) or not 0 <= found <= min(high, 1e300):
+        span = f"from 0 to {high}" if high < math.inf else "not below 0"
+        raise broken(where, f"be a finite number {span}, but got {_short(found)}")
+    return float(found)
+
+
+def _short(found: object) -> str:
+    shown = repr(found)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -1,0 +1,288 @@
+"""How a search space writes a network: symbolic features, blocks, choices and exits.
+
+A `Net` is handed to a build function, which turns features into features with the functions of `nas.layers`
+and with blocks of its own, asks `net.choice(name, *options)` where the network may vary, and closes each
+exit with `net.exit`.
+
+A `@block` is remembered: called again with equal settings on features of equal shape, the layers it wrote
+are copied instead of written anew. That is what lets a search ask the cost of thousands of networks a
+second, and it changes no result.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, wraps
+from types import TracebackType
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast, final
+
+from nas.errors import SpaceError
+from nas.graph import Graph, Layer, NameSpan, Op, Shape
+from nas.ops import Add, Input, Multiply, Normalize
+
+__all__ = ["Answer", "Feature", "Fragment", "Net", "Option", "block"]
+
+Option = str | int | float | bool | None
+Answer = Callable[[str, Sequence[Option]], Option]
+"""Answers one choice, given its name and options; `optuna.Trial.suggest_categorical` is one."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound=Option)
+
+_MOST_FRAGMENTS = 1 << 17  # remembered blocks before the memory is emptied: some 100 MB
+
+
+@final
+class Feature:
+    """A symbolic tensor of one image: its shape, and where in the net it is made. `x + y` adds, `x * gate`
+    gates."""
+
+    __slots__ = ("index", "net", "shape")
+
+    def __init__(self, net: Net, index: int, shape: Shape) -> None:
+        self.net = net
+        self.index = index
+        self.shape = shape
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+    def __add__(self, other: Feature) -> Feature:
+        return self.net.apply(Add(), self, other, name="add")
+
+    def __mul__(self, gate: Feature) -> Feature:
+        return self.net.apply(Multiply(), self, gate, name="multiply")
+
+    def __repr__(self) -> str:
+        return f"Feature{self.shape}"
+
+
+@final
+class Fragment(NamedTuple):
+    """What a block wrote, relative to where it began, so that it can be written again elsewhere."""
+
+    layers: tuple[Layer, ...]
+    offsets: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]
+    results: tuple[tuple[int, Shape], ...]
+    single: bool
+
+
+@final
+class Net:
+    """A network being written. Use one per network; `SearchSpace` makes it, answers its choices and takes
+    its graph."""
+
+    def __init__(self, answer: Answer, memory: dict[object, Fragment] | None = None) -> None:
+        self.choices: dict[str, Option] = {}
+        self._answer = answer
+        self._memory = {} if memory is None else memory
+        self._layers: list[Layer] = []
+        self._offsets: list[tuple[int, ...]] = []
+        self._names: list[NameSpan] = []
+        self._heads: list[range] = []
+        self._prefix = ""
+        self._taken: dict[str, int] = {}
+
+    def input(self, shape: Shape) -> Feature:
+        """The image as a float feature: raw bytes `(C, H, W)`, normalized by the data's mean and
+        deviation."""
+        if self._layers:
+            raise SpaceError("a network must have one input, but net.input was called twice")
+        return self.apply(Normalize(), self.apply(Input(tuple(shape)), name="image"), name="normalize")
+
+    def choice(self, name: str, *options: T) -> T:
+        """One of the options, decided by whoever runs the build function. The name is put behind the open
+        scopes."""
+        name = self._prefix + name
+        if name in self.choices:
+            raise SpaceError(
+                f"choices must have different names, but {name!r} is asked twice; open a scope around each"
+            )
+        _check_options(name, options)
+        answer = self._answer(name, options)
+        if answer not in options:
+            raise SpaceError(f"choice {name!r} must be one of {options}, but got {answer!r}")
+        self.choices[name] = answer
+        return cast(T, answer)
+
+    def scope(self, name: str) -> Scope:
+        """A context in which names of choices and layers begin with `name.`"""
+        return Scope(self, name)
+
+    def apply(self, op: Op, *features: Feature, name: str) -> Feature:
+        """Write one operation; the result is the new feature."""
+        position = len(self._layers)
+        layer = Layer.of(op, tuple(feature.shape for feature in features))
+        for feature in features:
+            if feature.net is not self:
+                raise SpaceError(f"features must belong to one net, but {name!r} reads one of another net")
+        self._layers.append(layer)
+        self._offsets.append(tuple(position - feature.index for feature in features))
+        self._names.append(NameSpan(self._prefix, (self._free_name(name),)))
+        return Feature(self, position, layer.shape)
+
+    def exit(
+        self, head: Callable[..., Feature], *features: Feature, name: str = "exit", **settings: Any
+    ) -> Feature:
+        """Close an exit: `head(*features, **settings)` writes its classifier and gives the logits `(K,)`."""
+        start = len(self._layers)
+        with self.scope(self._free_name(name)):
+            logits = head(*features, **settings)
+        if len(logits.shape) != 1 or logits.index < start:
+            raise SpaceError(
+                f"a head must write layers that end in logits (K,), but {name!r} ends in {logits.shape}"
+            )
+        classes = {self._layers[head[-1]].shape for head in self._heads} | {logits.shape}
+        if len(classes) > 1:
+            raise SpaceError(f"exits must have equally many classes, but got {sorted(classes)}")
+        self._heads.append(range(start, logits.index + 1))
+        return logits
+
+    def graph(self) -> Graph:
+        """The network as written so far, without the nodes that no exit needs."""
+        if not self._heads:
+            raise SpaceError("a network must have at least one exit, but it has none; close it with net.exit")
+        return Graph(self._layers, self._offsets, self._heads, self._names)
+
+    def _free_name(self, name: str) -> str:
+        """The name itself the first time in a scope, then with a number."""
+        key = self._prefix + name
+        times = self._taken.get(key, 0)
+        self._taken[key] = times + 1
+        return f"{name}_{times}" if times else name
+
+    def _replay(self, fragment: Fragment, name: str) -> Feature | tuple[Feature, ...]:
+        start = len(self._layers)
+        self._layers.extend(fragment.layers)
+        self._offsets.extend(fragment.offsets)
+        self._names.append(NameSpan(f"{self._prefix}{self._free_name(name)}.", fragment.names))
+        results = tuple(Feature(self, start + index, shape) for index, shape in fragment.results)
+        return results[0] if fragment.single else results
+
+    def _record(self, start: int, first_span: int, result: object, prefix: str) -> Fragment | None:
+        """The fragment written since `start`; None where it cannot be copied to another place."""
+        single = isinstance(result, Feature)
+        features = (result,) if single else result
+        if not isinstance(features, tuple) or not all(isinstance(feature, Feature) for feature in features):
+            return None
+        skip = len(prefix)
+        names = tuple(span.prefix[skip:] + name for span in self._names[first_span:] for name in span.names)
+        results = tuple((feature.index - start, feature.shape) for feature in features)
+        return Fragment(tuple(self._layers[start:]), tuple(self._offsets[start:]), names, results, single)
+
+
+@final
+class Scope:
+    """Puts `name.` before the names given inside a `with`."""
+
+    __slots__ = ("_before", "_inside", "_net")
+
+    def __init__(self, net: Net, name: str) -> None:
+        self._net = net
+        self._before = net._prefix
+        self._inside = f"{net._prefix}{name}."
+
+    def __enter__(self) -> None:
+        self._net._prefix = self._inside
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._net._prefix = self._before
+
+
+def block(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function from features to features a block: its layers get a scope, and equal calls are
+    remembered.
+
+    Features come as positional arguments (singly or in a tuple), settings must be hashable. The scope is
+    named by the keyword `name`, which the function declares with a default, or else by the function.
+    Choices may be asked inside; such a block runs every time.
+    """
+    declared = inspect.signature(function).parameters.get("name")
+    default = function.__name__ if declared is None else declared.default
+
+    @wraps(function)
+    def placed(*args: P.args, **kwargs: P.kwargs) -> R:
+        name = cast(str, kwargs.pop("name", default))
+        features, settings = _split(args)
+        net = features[0].net
+        start = len(net._layers)
+        key = (
+            function,
+            tuple([(start - feature.index, feature.shape) for feature in features]),
+            settings,
+            tuple(kwargs.items()) if kwargs else (),
+        )
+        fragment = net._memory.get(key)
+        if fragment is not None:
+            return cast(R, net._replay(fragment, name))
+        asked, closed, first_span = len(net.choices), len(net._heads), len(net._names)
+        scope = Scope(net, net._free_name(name))
+        with scope:
+            result = function(*args, **kwargs)
+        movable = len(net.choices) == asked and len(net._heads) == closed
+        fragment = net._record(start, first_span, result, scope._inside) if movable else None
+        if fragment is not None and _reads_only(fragment, key[1]):
+            if len(net._memory) >= _MOST_FRAGMENTS:
+                net._memory.clear()
+            net._memory[key] = fragment
+        return result
+
+    return placed
+
+
+def _split(args: Sequence[object]) -> tuple[list[Feature], tuple[object, ...]]:
+    """The features among positional arguments, and the rest with their places marked."""
+    features: list[Feature] = []
+    settings: list[object] = []
+    for arg in args:
+        if type(arg) is Feature:
+            features.append(arg)
+            settings.append(Feature)
+        elif type(arg) is tuple and arg and type(arg[0]) is Feature:
+            features.extend(arg)
+            settings.append((Feature, len(arg)))
+        else:
+            settings.append(arg)
+    if not features:
+        raise SpaceError("a block must be given a feature as positional argument, but got none")
+    return features, tuple(settings)
+
+
+def _reads_only(fragment: Fragment, inputs: tuple[tuple[int, Shape], ...]) -> bool:
+    """Whether a fragment reads nothing outside itself but its inputs; a feature captured otherwise cannot
+    move along."""
+    allowed = {back for back, _ in inputs}
+    outside = {back - position for position, backs in enumerate(fragment.offsets) for back in backs}
+    outside |= {-index for index, _ in fragment.results}
+    return all(back in allowed for back in outside if back > 0)
+
+
+@lru_cache(maxsize=1 << 12, typed=True)
+def _check_options(name: str, options: tuple[Option, ...]) -> None:
+    if not options:
+        raise SpaceError(f"a choice must have options, but {name!r} has none")
+    if len(set(options)) < len(options):
+        raise SpaceError(f"options must differ, but choice {name!r} has {options}")
+    if any(option is not None and not isinstance(option, str | int | float) for option in options):
+        raise SpaceError(
+            f"options must be strings, numbers, booleans or None, but choice {name!r} has {options}"
+        )
+
+
+def answers_from(choices: Mapping[str, Option]) -> Answer:
+    """Answers taken from stored choices; a name that is not stored is an error."""
+
+    def answer(name: str, options: Sequence[Option]) -> Option:
+        if name not in choices:
+            raise SpaceError(
+                f"choice {name!r} must be given, but it is missing; options are {tuple(options)}"
+            )
+        return choices[name]
+
+    return answer

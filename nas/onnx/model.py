@@ -1,0 +1,150 @@
+"""Write a segment of a network, or a whole exit, as the bytes of one ONNX file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.errors import MissingExtraError, SpaceError
+from nas.graph import Graph, Node, Segment
+from nas.onnx.rules import FLOAT, UINT8, LayerWriter, Weights, onnx_nodes
+from nas.ops import BatchNorm, Conv2d, Dropout, Linear
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
+
+__all__ = ["onnx_model", "shipped_segments", "tensor_names"]
+
+_IMAGE = "image"
+_LOGITS = "logits"
+
+# The oldest pair that has all we write: runtimes on devices and in browsers lag behind by years.
+_OPSET = 17
+_IR_VERSION = 8
+
+
+def onnx_model(
+    graph: Graph, weights: Weights, segment: Segment | None = None, exit: int | None = None
+) -> bytes:
+    """The ONNX file of one segment, or of one exit (by default the last) with everything that it needs.
+
+    `weights` are keyed by node and weight, such as `stem.conv.weight`, as `nas.model.Model.weights` gives.
+    """
+    try:
+        from onnx import ModelProto
+    except ImportError as error:
+        raise MissingExtraError.of("onnx", "search") from error
+    part = _as_shipped(segment) if segment else _whole(graph, len(graph.exits) - 1 if exit is None else exit)
+    model = ModelProto(ir_version=_IR_VERSION, producer_name="nas-dial")
+    model.opset_import.add(version=_OPSET)
+    model.graph.name = part.name
+    inputs, outputs = tensor_names(graph, part)
+    for interface, names, positions in (
+        (model.graph.input, inputs, part.inputs),
+        (model.graph.output, outputs, part.outputs),
+    ):
+        for name, position in zip(names, positions, strict=True):
+            tensor = interface.add(name=name).type.tensor_type
+            tensor.elem_type = FLOAT if position else UINT8
+            tensor.shape.dim.add(dim_param="batch")
+            for size in graph.layers[position].shape:
+                tensor.shape.dim.add(dim_value=size)
+    _write_nodes(model.graph, graph, weights, part)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def shipped_segments(graph: Graph) -> tuple[Segment, ...]:
+    """The segments that become files: the image is an input like any other, a trunk with nothing to do is
+    left out."""
+    return tuple(part for part in map(_as_shipped, graph.segments()) if part.outputs)
+
+
+def tensor_names(graph: Graph, segment: Segment) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of what a segment reads and of what it makes."""
+    ends = not segment.name.startswith("trunk")
+    return (
+        tuple(_tensor_name(graph, position) for position in segment.inputs),
+        tuple(_LOGITS if ends else _tensor_name(graph, position) for position in segment.outputs),
+    )
+
+
+def _as_shipped(segment: Segment) -> Segment:
+    """The segment with the image, position 0, as an input that nothing makes."""
+    inputs = (0, *segment.inputs) if 0 in segment.nodes else segment.inputs
+    nodes, outputs = (tuple(filter(None, positions)) for positions in (segment.nodes, segment.outputs))
+    return replace(segment, nodes=nodes, inputs=inputs, outputs=outputs)
+
+
+def _whole(graph: Graph, exit: int) -> Segment:
+    """Trunks 0 to `exit` and its head as one piece."""
+    if not 0 <= exit < len(graph.exits):
+        raise IndexError(f"exit must be 0 to {len(graph.exits) - 1}, but got {exit}")
+    nodes = (p for p, feeds in enumerate(graph.feeds) if p and graph.runs(feeds, exit))
+    return Segment(f"exit_{exit}", tuple(nodes), (0,), (graph.exits[exit],))
+
+
+def _tensor_name(graph: Graph, position: int) -> str:
+    name = graph.nodes[position].name if position else _IMAGE
+    return f"{name}/feature" if position and name in (_IMAGE, _LOGITS) else name
+
+
+def _write_nodes(proto: GraphProto, graph: Graph, weights: Weights, part: Segment) -> None:
+    inputs, outputs = tensor_names(graph, part)
+    names = dict(zip(part.inputs, inputs, strict=True))
+    made = dict(zip(part.outputs, outputs, strict=True))
+    norms = _foldable(graph, part)
+    folded = set(norms.values())
+    for position in part.nodes:
+        node = graph.nodes[position]
+        sources = tuple(names[source] for source in node.inputs)
+        if position in folded or (isinstance(node.op, Dropout) and position not in made):
+            (names[position],) = sources
+            continue
+        result = norms.get(position, position)
+        own = _own_weights(node, weights)
+        if result != position:
+            own = _folded(own, graph.nodes[result], weights)
+        output = names[position] = made.get(result) or _tensor_name(graph, result)
+        onnx_nodes(node.op, LayerWriter(node, sources, output, weights=own, proto=proto))
+    for position in {*part.inputs} & {*part.outputs}:  # a head that has nothing to add
+        proto.node.add(op_type="Identity", input=[names[position]], output=[made[position]])
+
+
+def _foldable(graph: Graph, part: Segment) -> dict[int, int]:
+    """Position of a convolution or linear layer to that of the batch normalization that alone reads it."""
+    readers = Counter(source for position in part.nodes for source in graph.nodes[position].inputs)
+    readers.update(part.outputs)
+    inside = {p for p in part.nodes if isinstance(graph.layers[p].op, Conv2d | Linear) and readers[p] == 1}
+    norms = (p for p in part.nodes if isinstance(graph.layers[p].op, BatchNorm))
+    return {source: p for p in norms if (source := graph.nodes[p].inputs[0]) in inside}
+
+
+def _own_weights(node: Node, weights: Weights) -> dict[str, NDArray[np.float32]]:
+    own = {}
+    for name, shape in {**node.layer.weights, **node.layer.buffers}.items():
+        value = weights.get(f"{node.name}.{name}")
+        if value is None or value.shape != shape:
+            got = "none" if value is None else value.shape
+            raise SpaceError(
+                f"weights must hold {node.name}.{name} of shape {shape}, but got {got}; take them from the "
+                "model of this graph"
+            )
+        own[name] = value
+    return own
+
+
+def _folded(own: Weights, norm: Node, weights: Weights) -> dict[str, NDArray[Any]]:
+    """A layer's weights with the batch normalization after it multiplied in, computed in double precision."""
+    assert isinstance(norm.op, BatchNorm)
+    stored = {name: value.astype(np.float64) for name, value in _own_weights(norm, weights).items()}
+    scale = stored["weight"] / np.sqrt(stored["running_var"] + norm.op.eps)
+    weight = own["weight"]
+    return {
+        "weight": weight * scale.reshape(-1, *[1] * (weight.ndim - 1)),
+        "bias": stored["bias"] + (own.get("bias", 0) - stored["running_mean"]) * scale,
+    }

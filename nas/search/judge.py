@@ -1,0 +1,186 @@
+"""Whether a candidate fits the budget: cheap costs are asked first, a real measurement only in doubt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from nas.budget import Budget
+from nas.bundle import Latency
+from nas.cost import Cost
+from nas.errors import BudgetError, SpaceError, StudyError
+from nas.graph import Graph
+from nas.space import Candidate
+
+__all__ = ["CostFunction", "Interval", "Judge", "MeasureFunction", "Verdict"]
+
+_KNOWN = ("macs", "flops", "params", "peak_bytes", "size_bytes")
+
+
+@final
+@dataclass(frozen=True)
+class Interval:
+    """A cost that is only predicted: it is most likely `value`, and surely between `low` and `high`."""
+
+    low: float
+    value: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.value <= self.high:
+            raise StudyError(f"an interval must have low <= value <= high, but got {self}; order its ends")
+
+
+CostFunction = Callable[..., float | Interval]
+"""`(candidate)`, and `(candidate, exit=k)` where the cost is asked at an exit."""
+MeasureFunction = Callable[..., Latency]
+"""Called as a cost function is."""
+
+_UNKNOWN = Interval(0.0, math.inf, math.inf)
+
+
+@final
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a candidate before it is evaluated."""
+
+    values: Mapping[str, float]
+    """Costs by key."""
+    excess: Mapping[str, float]
+    """For each judged limit how far the candidate is over it, as a share of the bound; positive: it does not
+    hold."""
+    reason: str = ""
+    """Why it does not fit, in words."""
+    unasked: int = 0
+    """Limits not judged, because one before them does not hold."""
+
+    @staticmethod
+    def unbuildable(error: SpaceError, limits: int) -> Verdict:
+        """For choices that do not build a network."""
+        return Verdict({}, {"shape": 1.0}, str(error), limits)
+
+    @property
+    def violated(self) -> tuple[str, ...]:
+        return tuple(key for key, excess in self.excess.items() if excess > 0)
+
+    @property
+    def distance(self) -> tuple[int, float]:
+        """How far from fitting, to be compared; (0, 0.0) where everything holds."""
+        return self.unasked, sum(excess for excess in self.excess.values() if excess > 0)
+
+
+@final
+class Judge:
+    """Asks the costs of candidates, in order of what an answer costs.
+
+    `macs, flops, params, peak_bytes, size_bytes` (four bytes per parameter) are always known. A cost of the
+    user stands under its key, `latency_ms` or `latency_ms@0`, and replaces a known one. Where only
+    `latency_ms` is given but `latency_ms@0` is needed, it is called with `exit=0`. Costs of the user are
+    asked in their order and only while every limit before them holds.
+
+    A latency whose interval straddles its bound is measured, if there is a way to; so is one that no cost
+    tells. Else an interval's `value` decides.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        metrics: tuple[str, ...],
+        costs: Mapping[str, CostFunction],
+        measure: MeasureFunction | None = None,
+    ) -> None:
+        self._limits = {limit.key: limit for limit in budget.limits}
+        self._costs = costs
+        self._measure = measure
+        named = (*self._limits, *metrics)
+        told = {*costs, *(("latency_ms",) if measure else ())}
+        asked = dict.fromkeys((*costs, *(key for key in named if key in told or _parts(key)[0] in told)))
+        self._asked = tuple(asked)
+        free = [key for key in dict.fromkeys((*_KNOWN, *named)) if key not in asked]
+        self._free = tuple(key for key in free if _parts(key)[0] in _KNOWN)
+        for key, limit in self._limits.items():
+            if key not in self._asked + self._free:
+                raise BudgetError(
+                    f"a budget must limit what is known, but nothing tells {key} for {limit}; "
+                    f"give costs={{{limit.metric!r}: …}}"
+                )
+
+    def __call__(self, candidate: Candidate, *, measuring: bool) -> Verdict:
+        """Judge a candidate; without measuring, every interval is taken at its lower end."""
+        exits = len(candidate.graph.exits)
+        values: dict[str, float] = {}
+        excess: dict[str, float] = {}
+        reasons: list[str] = []
+
+        def note(key: str, value: float) -> None:
+            values[key] = value
+            if key in self._limits:
+                limit = self._limits[key]
+                excess[key] = limit.excess(value)
+                if excess[key] > 0:
+                    reasons.append(f"{limit} must hold, but it is {limit.format(value)}")
+
+        keys = []
+        for key in (*self._free, *self._asked):
+            exit = _parts(key)[1]
+            if exit is None or exit < exits:
+                keys.append(key)
+            else:
+                excess[key] = float(exit + 1 - exits)
+                reasons.append(f"{key} must exist, but the network has {exits} exits, counted from 0")
+        known = _known_costs(candidate.graph, tuple(key for key in keys if key in self._free))
+        for key, value in known.items():
+            note(key, value)
+        for key in keys[len(known) :]:
+            if reasons:
+                break
+            note(key, self._ask(key, candidate, measuring=measuring))
+        unasked = sum(key not in excess for key in self._limits)
+        return Verdict(values, excess, "; ".join(reasons), unasked)
+
+    @property
+    def limits(self) -> int:
+        return len(self._limits)
+
+    def _ask(self, key: str, candidate: Candidate, *, measuring: bool) -> float:
+        metric, exit = _parts(key)
+        at = {} if exit is None else {"exit": exit}
+        if key in self._costs:
+            cost = self._costs[key](candidate)
+        elif metric in self._costs:
+            cost = self._costs[metric](candidate, **at)
+        else:
+            cost = _UNKNOWN
+        if isinstance(cost, Interval):
+            limit = self._limits.get(key)
+            open_ = cost is _UNKNOWN or (limit is not None and cost.low <= limit.bound < cost.high)
+            if not measuring:
+                cost = cost.low
+            elif open_ and self._measure is not None and metric == "latency_ms":
+                cost = self._measure(candidate, **at).p50_ms
+            else:
+                cost = cost.value
+        if not math.isfinite(cost):
+            raise StudyError(f"a cost must be a finite number, but {key} of {candidate.id} is {cost}")
+        return float(cost)
+
+
+def _parts(key: str) -> tuple[str, int | None]:
+    """The metric and the exit in a key."""
+    metric, at, exit = key.partition("@")
+    return (metric, int(exit)) if at else (metric, None)
+
+
+def _known_costs(graph: Graph, keys: tuple[str, ...]) -> dict[str, float]:
+    costs = {exit: Cost.of(graph, exit) for exit in {_parts(key)[1] for key in keys}}
+    values: dict[str, float] = {}
+    for key in keys:
+        metric, exit = _parts(key)
+        if metric == "size_bytes":
+            whole = sum(layer.params for layer in graph.layers)
+            values[key] = 4 * (whole if exit is None else costs[exit].params)
+        else:
+            values[key] = getattr(costs[exit], metric)
+    return values

@@ -1,0 +1,237 @@
+"""Search spaces: a build function together with the input and classes it is built for, and the
+architectures in it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, cast, final
+
+from nas.errors import SpaceError
+from nas.graph import Graph, Shape
+from nas.net import Answer, Fragment, Net, Option, answers_from
+
+__all__ = ["Architecture", "Candidate", "SearchSpace", "load_space"]
+
+Build = Callable[[Net, Shape, int], None]
+
+_RECENT_GRAPHS = 512
+
+
+@final
+@dataclass(frozen=True)
+class Architecture:
+    """One point of a search space: the space's name, the answer to every choice, and what it was built
+    for."""
+
+    space: str
+    choices: tuple[tuple[str, Option], ...]
+    input_shape: Shape
+    num_classes: int
+    id: str
+    """The canonical id of its graph: equal for architectures that build the same network."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "space": self.space,
+            "choices": dict(self.choices),
+            "input_shape": list(self.input_shape),
+            "num_classes": self.num_classes,
+            "id": self.id,
+        }
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Architecture:
+        try:
+            return Architecture(
+                space=values["space"],
+                choices=tuple(values["choices"].items()),
+                input_shape=tuple(values["input_shape"]),
+                num_classes=values["num_classes"],
+                id=values["id"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SpaceError(
+                f"an architecture must have space, choices, input_shape, num_classes, id: {error!r}"
+            ) from None
+
+
+@final
+class SearchSpace:
+    """All networks that a build function can write, for one input shape and number of classes.
+
+    >>> from random import Random
+    >>> from search_spaces.mobile import space
+    >>> architecture = space.at((1, 28, 28), 10).sample(Random(0))
+    >>> architecture.space
+    'search_spaces.mobile:space'
+    """
+
+    def __init__(self, build: Callable[..., None], name: str | None = None) -> None:
+        parameters = inspect.signature(build).parameters
+        self._build: Build = cast(Build, build)
+        self._name = name
+        self._memory: dict[object, Fragment] = {}
+        self._recent: OrderedDict[tuple[tuple[str, Option], ...], Graph] = OrderedDict()
+        self.input_shape: Shape = _default(parameters, "input_shape", (3, 32, 32))
+        self.num_classes: int = _default(parameters, "num_classes", 10)
+
+    @property
+    def name(self) -> str:
+        """`module:attribute`, by which the command line and stored architectures find the space again."""
+        if self._name is None:
+            module = sys.modules.get(self._build.__module__)
+            found = [key for key, value in vars(module).items() if self._is_twin(value)] if module else []
+            self._name = f"{self._build.__module__}:{found[0] if found else self._build.__qualname__}"
+        return self._name
+
+    def at(self, input_shape: Shape, num_classes: int) -> SearchSpace:
+        """The same space for other data: images `(C, H, W)` and a number of classes."""
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise SpaceError(f"num_classes must be a positive integer, but got {num_classes!r}")
+        space = SearchSpace(self._build, self._name)
+        space._memory = self._memory
+        space.input_shape, space.num_classes = tuple(input_shape), num_classes
+        return space
+
+    def resolve(self, answer: Answer) -> Architecture:
+        """The architecture that these answers give; `optuna.Trial.suggest_categorical` is an answer."""
+        return self._write(answer)[0]
+
+    def candidate(self, answer: Answer) -> Candidate:
+        """As `resolve`, together with the graph that was built on the way."""
+        return Candidate(self, *self._write(answer))
+
+    def architecture(self, choices: Mapping[str, Option]) -> Architecture:
+        """The architecture with exactly these choices; missing, unknown and impossible ones are errors."""
+        architecture = self.resolve(answers_from(choices))
+        unused = sorted(set(choices) - {name for name, _ in architecture.choices})
+        if unused:
+            raise SpaceError(
+                f"choices must be asked by the space, but {self.name} does not ask {unused}; remove them"
+            )
+        return architecture
+
+    def sample(self, rng: Random) -> Architecture:
+        """An architecture drawn by giving every option of a choice the same chance."""
+        return self.resolve(lambda name, options: rng.choice(options))
+
+    def mutate(self, architecture: Architecture, rng: Random) -> Architecture:
+        """A neighbor: one choice that has other options is changed; choices that arise from it are drawn at
+        random."""
+        known = dict(architecture.choices)
+        order = list(known)
+        rng.shuffle(order)
+        for changed in order:
+            neighbor = self.resolve(_mutation(known, changed, rng))
+            if neighbor.choices != architecture.choices:
+                return neighbor
+        raise SpaceError(f"a space must have a choice to be mutated, but {self.name} has one network only")
+
+    def graph(self, architecture: Architecture) -> Graph:
+        """The network of an architecture of this space, for the shape and classes it was made for."""
+        graph = self._recent.get(architecture.choices)
+        if graph is not None and graph.id == architecture.id:
+            return graph
+        if (architecture.input_shape, architecture.num_classes) != (self.input_shape, self.num_classes):
+            return self.at(architecture.input_shape, architecture.num_classes).graph(architecture)
+        built, graph = self._write(answers_from(dict(architecture.choices)))
+        if built.id != architecture.id:
+            raise SpaceError(
+                f"{architecture.space} must build network {architecture.id}, but it builds {built.id}: "
+                "the space's code has changed since the architecture was stored"
+            )
+        return graph
+
+    def _write(self, answer: Answer) -> tuple[Architecture, Graph]:
+        net = Net(answer, self._memory)
+        self._build(net, self.input_shape, self.num_classes)
+        graph = net.graph()
+        choices = tuple(net.choices.items())
+        self._recent[choices] = graph
+        if len(self._recent) > _RECENT_GRAPHS:
+            self._recent.popitem(last=False)
+        return Architecture(self.name, choices, self.input_shape, self.num_classes, graph.id), graph
+
+    def _is_twin(self, value: object) -> bool:
+        return isinstance(value, SearchSpace) and value._build is self._build
+
+    def __repr__(self) -> str:
+        return f"SearchSpace({self.name}, input_shape={self.input_shape}, num_classes={self.num_classes})"
+
+
+@final
+class Candidate:
+    """A network that a search may evaluate: its architecture, and its graph, built when first asked for.
+
+    `seed` is what a training of it should draw from.
+    """
+
+    __slots__ = ("_graph", "_space", "architecture", "seed")
+
+    def __init__(
+        self, space: SearchSpace, architecture: Architecture, graph: Graph | None = None, *, seed: int = 0
+    ) -> None:
+        self._space = space
+        self.architecture = architecture
+        self.seed = seed
+        self._graph = graph
+
+    @property
+    def id(self) -> str:
+        return self.architecture.id
+
+    @property
+    def graph(self) -> Graph:
+        if self._graph is None:
+            self._graph = self._space.graph(self.architecture)
+        return self._graph
+
+
+def load_space(name: str) -> SearchSpace | Architecture:
+    """What `module:attribute` names: a search space, or a fixed architecture (a published network)."""
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise SpaceError(
+            f"a space must be named module:attribute, but got {name!r}; try search_spaces.mobile:space"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise SpaceError(
+            f"a space must be in an importable module, but {module_name!r} is not; check the name"
+        ) from None
+    value = getattr(module, attribute, None)
+    if not isinstance(value, SearchSpace | Architecture):
+        known = [key for key, found in vars(module).items() if isinstance(found, SearchSpace | Architecture)]
+        raise SpaceError(
+            f"{module_name} must have a space {attribute!r}, but it has {', '.join(sorted(known)) or 'none'}"
+        )
+    return value
+
+
+def _mutation(known: Mapping[str, Option], changed: str, rng: Random) -> Answer:
+    def answer(name: str, options: Sequence[Option]) -> Option:
+        stored = known.get(name, _ABSENT)
+        if name == changed and len(options) > 1:
+            return rng.choice([option for option in options if option != stored])
+        return cast(Option, stored) if stored in options else rng.choice(options)
+
+    return answer
+
+
+_ABSENT = object()
+
+
+def _default(parameters: Mapping[str, inspect.Parameter], name: str, otherwise: Any) -> Any:
+    parameter = parameters.get(name)
+    return (
+        otherwise if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
+    )

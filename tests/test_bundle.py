@@ -1,0 +1,337 @@
+"""A bundle comes back as it was written, and a damaged one is refused with one sentence."""
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import replace
+
+import pytest
+
+from nas.bundle import Bundle, BundleModel, Latency, Level, SegmentFile, archive, write_bundle
+from nas.errors import BundleError
+
+
+def _model(name):
+    links = {
+        "trunk_0": (("image",), ("a",)),
+        "head_0": (("a",), ("logits",)),
+        "trunk_1": (("image", "a"), ("b", "c")),
+        "head_1": (("a", "c"), ("logits",)),
+    }
+    files = {f"models/{name}/{part}.onnx": f"{name} {part}".encode() for part in links}
+    segments = tuple(
+        SegmentFile(
+            name=part, file=file, sha256=hashlib.sha256(data).hexdigest(), inputs=reads, outputs=makes
+        )
+        for (part, (reads, makes)), (file, data) in zip(links.items(), files.items(), strict=True)
+    )
+    architecture = {"space": "a.b:c", "choices": [["width", 8]]}
+    return BundleModel(name=name, segments=segments, exits=2, architecture=architecture, id="12ab"), files
+
+
+MODEL, FILES = _model("tiny")
+BUNDLE = Bundle(
+    input_shape=(1, 8, 8),
+    classes=("no", "yes"),
+    models=(MODEL,),
+    levels=(
+        Level(
+            model="tiny",
+            exit=0,
+            accuracy=0.75,
+            macs=1200,
+            latency=Latency(p50_ms=0.25, p95_ms=0.5, spread=0.1, runs=50, target="a chip, 1 thread"),
+            energy_mj=0.5,
+        ),
+        Level(model="tiny", exit=1, accuracy=1.0, macs=4000, thresholds=(0.5, 2.0)),
+    ),
+    provenance={"seed": 0, "versions": {"onnxruntime": "1.2"}},
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_bundle(tmp_path / "out" / "bundle", BUNDLE, FILES)
+    return tmp_path / "out" / "bundle"
+
+
+def _zip(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in members.items():
+            packed.writestr(name, data)
+    return path
+
+
+def _members(folder, prefix=""):
+    names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    return {prefix + name: (folder / name).read_bytes() for name in names}
+
+
+def test_a_bundle_comes_back_as_it_was_written(folder):
+    loaded = Bundle.load(folder)
+    assert loaded == BUNDLE
+    assert hash(loaded) == hash(BUNDLE)
+    assert Bundle.from_json(json.loads(json.dumps(BUNDLE.to_json()))) == BUNDLE
+    assert [loaded.read(segment) for segment in loaded.model("tiny").segments] == list(FILES.values())
+
+
+def test_the_index_has_the_documented_form(folder):
+    record = json.loads((folder / "bundle.json").read_text())
+    assert (record["format"], record["version"]) == ("nas-dial-bundle", 1)
+    assert record["input"] == {"shape": [1, 8, 8], "dtype": "uint8"}
+    assert record["models"]["tiny"]["segments"][0]["file"] == "models/tiny/trunk_0.onnx"
+    level = record["levels"][0]
+    assert level["latency_ms"] == {
+        "p50": 0.25,
+        "p95": 0.5,
+        "spread": 0.1,
+        "runs": 50,
+        "target": "a chip, 1 thread",
+    }
+    assert level["energy_mj"] == 0.5
+    assert record["levels"][1]["latency_ms"] is None
+
+
+@pytest.mark.parametrize("prefix", ["", "bundle/"])
+def test_a_zip_is_as_good_as_the_folder(folder, tmp_path, prefix):
+    loaded = Bundle.load(_zip(tmp_path / "bundle.zip", _members(folder, prefix)))
+    assert loaded == BUNDLE
+    assert loaded.read(MODEL.segments[2]) == FILES["models/tiny/trunk_1.onnx"]
+
+
+def test_an_exit_runs_the_trunks_up_to_it_and_one_head():
+    assert [segment.name for segment in MODEL.segments_at(0)] == ["trunk_0", "head_0"]
+    assert [segment.name for segment in MODEL.segments_at(1)] == ["trunk_0", "trunk_1", "head_1"]
+
+
+def test_a_trunk_that_adds_nothing_may_be_missing():
+    record = BUNDLE.to_json()
+    segments = record["models"]["tiny"]["segments"]
+    segments[:] = [segments[0], segments[1], segments[3] | {"inputs": ["a"]}]
+    names = [segment.name for segment in Bundle.from_json(record).models[0].segments_at(1)]
+    assert names == ["trunk_0", "head_1"]
+
+
+def test_writing_again_replaces_the_bundle_and_leaves_nothing_else(folder):
+    other = replace(BUNDLE, provenance={"seed": 1})
+    assert write_bundle(folder, other, FILES | {"models/tiny/notes.txt": b"extra"}).path == folder
+    assert Bundle.load(folder) == other
+    assert (folder / "models/tiny/notes.txt").read_bytes() == b"extra"
+    assert [file.name for file in folder.parent.iterdir()] == ["bundle"]
+
+
+def test_a_write_that_fails_changes_nothing(folder):
+    before = _members(folder)
+    incomplete = {name: data for name, data in FILES.items() if "head_1" not in name}
+    for files in (incomplete, FILES | {"models/tiny/head_1.onnx": b"other"}, FILES | {"../outside": b""}):
+        with pytest.raises(BundleError):
+            write_bundle(folder, BUNDLE, files)
+    assert _members(folder) == before
+    assert [file.name for file in folder.parent.iterdir()] == ["bundle"]
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(BundleError, match="must be free or hold a bundle"):
+        write_bundle(tmp_path, BUNDLE, FILES)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def _set(*path):
+    *keys, last, value = path
+
+    def edit(record):
+        for key in keys:
+            record = record[key]
+        record[last] = value
+
+    return edit
+
+
+def _drop(*path):
+    *keys, last = path
+
+    def edit(record):
+        for key in keys:
+            record = record[key]
+        del record[last]
+
+    return edit
+
+
+_TINY = ("models", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (_set("format", "zoo"), "format 'nas-dial-bundle', the only one read here, but got 'zoo'"),
+        (_set("version", 2), "version 1, the only one read here, but got 2; update"),
+        (_drop("levels"), "bundle.json must have the key 'levels', but has only"),
+        (_set("levels", {}), r"bundle.json\.levels must be a list, but got \{\}"),
+        (_set("levels", []), "at least one level"),
+        (_set("levels", 0, "exit", 2), r"levels\[0\] must name a model .* but got 'tiny' and 2"),
+        (_set("levels", 0, "exit", -1), r"levels\[0\] must name a model .* but got 'tiny' and -1"),
+        (_set("levels", 0, "exit", True), r"levels\[0\]\.exit must be a whole number, but got True"),
+        (_set("levels", 1, "model", "big"), r"levels\[1\] must name a model .* but got 'big' and 1"),
+        (
+            _set("levels", 0, "accuracy", 75),
+            r"levels\[0\]\.accuracy must be a finite number from 0 to 1, but got 75",
+        ),
+        (
+            _set("levels", 0, "accuracy", float("nan")),
+            "accuracy must be a finite number from 0 to 1, but got nan",
+        ),
+        (_set("levels", 0, "energy_mj", 10**400), "energy_mj must be a finite number not below 0"),
+        (
+            _set("levels", 0, "latency_ms", "p50", "fast"),
+            r"latency_ms\.p50 must be a finite number .* 'fast'",
+        ),
+        (_set("levels", 0, "latency_ms", 3), r"levels\[0\]\.latency_ms must be an object, but got 3"),
+        (_set("levels", 1, "thresholds", ["x"]), r"levels\[1\]\.thresholds must be a finite number"),
+        (_drop("levels", 0, "thresholds"), r"levels\[0\] must have the key 'thresholds'"),
+        (_set("classes", ["a", "a"]), "classes must be a list of one or more different texts"),
+        (_set("classes", []), "classes must be a list of one or more different texts"),
+        (_set("input", "shape", [8, 8]), r"three sizes \[C, H, W\], but got uint8 and \[8, 8\]"),
+        (_set("input", "dtype", "float32"), "must be uint8 .* but got float32"),
+        (_set(*_TINY, "exits", 3), "have at least one exit and the segments .* but got exits 3"),
+        (_set(*_TINY, "exits", 0), "have at least one exit and the segments .* but got exits 0"),
+        (_drop(*_TINY, "segments", 1), "have at least one exit and the segments"),
+        (_set(*_TINY, "segments", 2, "inputs", ["z"]), r"trunk_1 must read what earlier .* reads \['z'\]"),
+        (_set(*_TINY, "segments", 2, "outputs", ["a"]), r"trunk_1 must make features of new names.*\['a'\]"),
+        (_set(*_TINY, "segments", 3, "outputs", ["b"]), r"head_1 must make logits, but makes \['b'\]"),
+        (
+            _set(*_TINY, "segments", 0, "file", "../trunk_0.onnx"),
+            r"stay inside the bundle, but got '\.\./trunk",
+        ),
+        (_set(*_TINY, "segments", 0, "file", "/etc/passwd"), "stay inside the bundle, but got '/etc/passwd'"),
+        (_set(*_TINY, "segments", 0, "file", "C:\\trunk"), "stay inside the bundle, but got"),
+        (_set(*_TINY, "segments", 0, "file", "models/none.onnx"), r"models/none\.onnx must be readable"),
+        (_set(*_TINY, "segments", 0, "file", "models"), "models must be a file"),
+        (
+            _set(*_TINY, "segments", 0, "sha256", "0" * 64),
+            "trunk_0.onnx must have the sha256 .* 000000000000",
+        ),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_wrong_index_is_refused_with_one_sentence(folder, tmp_path, edit, sentence, zipped):
+    record = json.loads((folder / "bundle.json").read_text())
+    edit(record)
+    (folder / "bundle.json").write_text(json.dumps(record))
+    path = folder
+    if zipped:
+        path = _zip(tmp_path / "bundle.zip", _members(folder))
+        sentence = sentence.replace("models must be a file", "models must be in the zip")
+        sentence = sentence.replace("none\\.onnx must be readable", "none\\.onnx must be in the zip")
+    with pytest.raises(BundleError, match=sentence) as caught:
+        Bundle.load(path)
+    assert str(caught.value).startswith(f"bundle {path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_truncation_of_the_index_is_refused(folder):
+    text = (folder / "bundle.json").read_bytes()
+    for length in range(0, len(text) - 1, 97):
+        (folder / "bundle.json").write_bytes(text[:length])
+        with pytest.raises(BundleError, match=r"bundle\.json must be complete JSON"):
+            Bundle.load(folder)
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"[" * 100_000, b"[]", b"3"])
+def test_an_index_that_is_no_object_is_refused(folder, text):
+    (folder / "bundle.json").write_bytes(text)
+    with pytest.raises(BundleError, match=r"bundle\.json must be"):
+        Bundle.load(folder)
+
+
+def test_a_tampered_segment_is_refused_at_loading_and_at_reading(folder):
+    loaded = Bundle.load(folder)
+    (folder / "models/tiny/head_1.onnx").write_bytes(b"tampered")
+    with pytest.raises(BundleError, match=r"head_1\.onnx must have the sha256"):
+        Bundle.load(folder)
+    with pytest.raises(BundleError, match=r"head_1\.onnx must have the sha256"):
+        loaded.read(MODEL.segments[3])
+
+
+def test_no_bundle_at_all_is_refused(tmp_path):
+    (tmp_path / "text").write_text("text")
+    for path in (tmp_path, tmp_path / "absent", tmp_path / "text"):
+        with pytest.raises(BundleError, match=r"bundle\.json must be readable"):
+            Bundle.load(path)
+
+
+def test_a_link_out_of_the_bundle_is_refused(folder, tmp_path):
+    outside = tmp_path / "outside.onnx"
+    inside = folder / "models/tiny/trunk_0.onnx"
+    inside.rename(outside)
+    inside.symlink_to(outside)
+    with pytest.raises(BundleError, match="must stay inside the bundle, but links to"):
+        Bundle.load(folder)
+
+
+def test_a_pipe_in_the_place_of_a_file_does_not_hang(folder):
+    (folder / "models/tiny/trunk_0.onnx").unlink()
+    os.mkfifo(folder / "models/tiny/trunk_0.onnx")
+    with pytest.raises(BundleError, match="must be a file"):
+        Bundle.load(folder)
+
+
+def test_a_huge_file_is_refused_before_it_is_read(folder):
+    os.truncate(folder / "models/tiny/trunk_0.onnx", archive.MAX_BYTES + 1)  # sparse: takes no disk
+    with pytest.raises(BundleError, match="must have at most 1073741824 bytes, but has 1073741825"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "a\\evil", "C:evil"])
+def test_a_zip_with_names_that_leave_it_is_refused(folder, tmp_path, name):
+    path = _zip(tmp_path / "bundle.zip", _members(folder) | {name: b"evil"})
+    with pytest.raises(BundleError, match="must stay inside the bundle, but got"):
+        Bundle.load(path)
+
+
+def test_a_zip_with_a_name_twice_is_refused(folder, tmp_path):
+    path = _zip(tmp_path / "bundle.zip", _members(folder))
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as packed:
+        packed.writestr("bundle.json", b"{}")
+    with pytest.raises(BundleError, match="must have different names"):
+        Bundle.load(path)
+
+
+def test_a_zip_packed_in_an_unusual_way_is_refused(folder, tmp_path):
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as packed:
+        packed.writestr("bundle.json", (folder / "bundle.json").read_bytes())
+    with pytest.raises(BundleError, match="must be stored or deflated"):
+        Bundle.load(path)
+
+
+def test_every_truncation_of_a_zip_is_refused(folder, tmp_path):
+    path = _zip(tmp_path / "bundle.zip", _members(folder))
+    data = path.read_bytes()
+    for length in range(0, len(data) - 1, 53):
+        path.write_bytes(data[:length])
+        with pytest.raises(BundleError):
+            Bundle.load(path)
+
+
+def test_every_flipped_byte_of_a_zip_is_refused_or_harmless(folder, tmp_path):
+    path = _zip(tmp_path / "bundle.zip", _members(folder))
+    data = path.read_bytes()
+    for i in range(0, len(data), 7):
+        path.write_bytes(data[:i] + bytes([data[i] ^ 0xFF]) + data[i + 1 :])
+        try:
+            assert Bundle.load(path) == BUNDLE
+        except BundleError:
+            continue
+
+
+def test_a_bundle_that_is_not_on_disk_has_no_files():
+    with pytest.raises(BundleError, match="must be on disk to be read"):
+        BUNDLE.read(MODEL.segments[0])
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(BundleError, match=r"a model must be one of \['tiny'\], but got 'big'"):
+        BUNDLE.model("big")
