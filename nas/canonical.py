@@ -22,18 +22,20 @@ def canonical_id(
     tokens: Sequence[bytes],
     offsets: Sequence[tuple[int, ...]],
     swappable: Collection[int],
+    weighted: Sequence[int],
     exits: Sequence[int],
 ) -> str:
     """32 hexadecimal digits that are equal exactly when the networks are (up to hash collisions).
 
     `tokens` stand for the layers, node `i` reads nodes `i - offset`, operands of `swappable` nodes have no
-    order.
+    order. Only `weighted` nodes have weights of their own: others that compute the same are one.
     """
     expressions = _expressions(tokens, offsets, swappable)
     parts = [_digest(expressions[position]) for position in exits]
-    if len(set(expressions)) < len(expressions):
-        colors = _refine(expressions, offsets, swappable)
-        parts += [colors[position] for position in exits] + sorted(colors)
+    if len({expressions[position] for position in weighted}) < len(weighted):
+        owner = _merged(expressions, offsets, set(weighted))
+        colors = _refine(expressions, offsets, owner, swappable)
+        parts += [colors[owner[position]] for position in exits] + sorted(colors.values())
     return _digest(b"".join(parts)).hex()
 
 
@@ -82,25 +84,42 @@ def _expressions(
     return expressions
 
 
+def _merged(
+    expressions: Sequence[bytes], offsets: Sequence[tuple[int, ...]], weighted: Collection[int]
+) -> list[int]:
+    """For each node the node it is one with: the first without weights that computes the same, or itself."""
+    owner: list[int] = []
+    first: dict[tuple[bytes, tuple[int, ...]], int] = {}
+    for position, backs in enumerate(offsets):
+        operands = tuple(owner[position - back] for back in backs)
+        known = first.setdefault((expressions[position], operands), position)
+        owner.append(position if position in weighted else known)
+    return owner
+
+
 def _refine(
-    expressions: Sequence[bytes], offsets: Sequence[tuple[int, ...]], swappable: Collection[int]
-) -> list[bytes]:
+    expressions: Sequence[bytes],
+    offsets: Sequence[tuple[int, ...]],
+    owner: Sequence[int],
+    swappable: Collection[int],
+) -> dict[int, bytes]:
     """Colors that also tell equal expressions apart by who reads them, refined until no class splits any
     more."""
-    readers: list[list[tuple[int, int]]] = [[] for _ in expressions]
-    for position, backs in enumerate(offsets):
-        for slot, back in enumerate(backs):
-            readers[position - back].append((position, 0 if position in swappable else slot))
-    colors = [_digest(text) for text in expressions]
+    colors = {position: _digest(expressions[position]) for position in set(owner)}
+    operands = {position: [owner[position - back] for back in offsets[position]] for position in colors}
+    readers: dict[int, list[tuple[int, int]]] = {position: [] for position in colors}
+    for position, sources in operands.items():
+        for slot, source in enumerate(sources):
+            readers[source].append((position, 0 if position in swappable else slot))
     while True:
-        refined = []
-        for position, color in enumerate(colors):
-            above = [colors[position - back] for back in offsets[position]]
+        refined = {}
+        for position, color in colors.items():
+            above = [colors[source] for source in operands[position]]
             below = sorted(colors[reader] + bytes([slot & 255]) for reader, slot in readers[position])
             if position in swappable:
                 above.sort()
-            refined.append(_digest(b"".join([color, b"above", *above, b"below", *below])))
-        if len(set(refined)) == len(set(colors)):
+            refined[position] = _digest(b"".join([color, b"above", *above, b"below", *below]))
+        if len(set(refined.values())) == len(set(colors.values())):
             return refined
         colors = refined
 

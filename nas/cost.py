@@ -75,7 +75,8 @@ class Cost:
 
 
 def total_ops(graph: Graph, convention: str, exit: int | None = None) -> int:
-    """Operations as `fvcore` or `thop` totals them: of the whole network, or up to one exit with that head only."""
+    """Operations as `fvcore` or `thop` totals them: of the whole network, or up to one exit with that head
+    only."""
     extra = CONVENTIONS[convention]
     return sum(
         layer.macs + (extra[type(layer.op)](layer) if type(layer.op) in extra else 0)
@@ -91,79 +92,93 @@ def _cost(graph: Graph, running: set[int]) -> Cost:
 
 def _peak_bytes(graph: Graph, running: set[int]) -> int:
     """Largest sum of live features under the better of the two schedules described at `Cost`."""
-    buffers = _buffers(graph, running)
-    written = list(buffers)
-    peak = _peak_of(buffers, written)
-    if all(before in buffers[after].operands for before, after in pairwise(written)):
-        return peak  # each buffer reads the one before: there is no other order
-    return min(peak, _peak_of(buffers, _depth_first(buffers)))
+    runs = _runs(graph, running)
+    written = list(runs)
+    peak = _peak_of(runs, written)
+    if all(before in runs[after].operands for before, after in pairwise(written)):
+        return peak  # each run reads the one before: there is no other order
+    return min(peak, _peak_of(runs, _depth_first(runs)))
 
 
 @final
-class _Buffer:
-    """A feature in memory of its own: its size, what it is made from, and how often it is read."""
+class _Run:
+    """Features made one after another, each read by the next only: a step of a schedule.
 
-    __slots__ = ("in_place", "operands", "readers", "size")
+    `first` and `last` are the bytes of the first and the last feature, `between` the most that two neighbors
+    need together. `operands` are the runs that the first one reads; `readers` counts who reads the last one.
+    """
 
-    def __init__(self, size: int, operands: list[int], in_place: bool, readers: int) -> None:
-        self.size = size
+    __slots__ = ("between", "first", "in_place", "last", "operands", "readers")
+
+    def __init__(self, layer: Layer, operands: list[int], readers: int) -> None:
+        self.first = self.last = layer.out_bytes
+        self.between = 0
+        self.in_place = layer.op.in_place
         self.operands = operands
-        self.in_place = in_place
         self.readers = readers
 
 
-def _buffers(graph: Graph, running: set[int]) -> dict[int, _Buffer]:
-    """The running nodes that need memory, by position: those that overwrite their only operand are merged
-    with it."""
-    feeds = graph.feeds
-    readers = [0] * len(feeds)
+def _runs(graph: Graph, running: set[int]) -> dict[int, _Run]:
+    """The running nodes in as few steps as give the same peaks, keyed by the position of their first node."""
+    readers = [0] * len(graph.feeds)
     for position, backs in enumerate(graph.offsets):
-        if feeds[position] in running:
+        if graph.feeds[position] in running:
             for back in backs:
                 readers[position - back] += 1
-    owner = list(range(len(feeds)))
-    buffers: dict[int, _Buffer] = {}
-    for position, (layer, backs) in enumerate(zip(graph.layers, graph.offsets, strict=True)):
-        if feeds[position] not in running:
+    owner = list(range(len(readers)))
+    runs: dict[int, _Run] = {}
+    before = -1  # the running node before this one
+    for position, (layer, backs, feeds) in enumerate(
+        zip(graph.layers, graph.offsets, graph.feeds, strict=True)
+    ):
+        if feeds not in running:
             continue
-        if layer.overwrites and readers[position - backs[0]] == 1:
-            merged = owner[position] = owner[position - backs[0]]
-            buffers[merged].readers = readers[position]
+        source = position - backs[0] if len(backs) == 1 else -1
+        if source >= 0 and readers[source] == 1 and (layer.overwrites or source == before):
+            run = runs[owner[source]]
+            if not layer.overwrites:
+                run.between = max(run.between, run.last + layer.out_bytes)
+                run.last = layer.out_bytes
+            run.readers = readers[position]
+            owner[position] = owner[source]
         else:
             operands = [owner[position - back] for back in backs]
-            buffers[position] = _Buffer(layer.out_bytes, operands, layer.op.in_place, readers[position])
-    return buffers
+            runs[position] = _Run(layer, operands, readers[position])
+        before = position
+    return runs
 
 
-def _peak_of(buffers: Mapping[int, _Buffer], schedule: Sequence[int]) -> int:
-    """Largest sum of live buffers when they are made in this order."""
-    waiting = {position: buffer.readers for position, buffer in buffers.items()}
+def _peak_of(runs: Mapping[int, _Run], schedule: Sequence[int]) -> int:
+    """Largest sum of live features when the runs are made in this order."""
+    waiting = {position: run.readers for position, run in runs.items()}
     live = peak = 0
     for position in schedule:
-        buffer = buffers[position]
-        live += buffer.size
+        run = runs[position]
+        live += run.first
         freed = reused = 0
-        for operand in buffer.operands:
+        for operand in run.operands:
             waiting[operand] -= 1
             if not waiting[operand]:
-                size = buffers[operand].size
+                size = runs[operand].last
                 freed += size
-                if buffer.in_place and size == buffer.size:
+                if run.in_place and size == run.first:
                     reused = size
         peak = max(peak, live - reused)
-        live -= freed
+        live -= freed + run.first
+        peak = max(peak, live + run.between)
+        live += run.last
     return peak
 
 
-def _depth_first(buffers: Mapping[int, _Buffer]) -> list[int]:
-    """The buffers in depth-first order from the last one, the last operand of every join first."""
+def _depth_first(runs: Mapping[int, _Run]) -> list[int]:
+    """The runs in depth-first order from the last one, the last operand of every join first."""
     schedule: list[int] = []
     seen: set[int] = set()
-    for root in buffers:
-        stack = [root] if not buffers[root].readers else []
+    for root in runs:
+        stack = [root] if not runs[root].readers else []
         while stack:
             position = stack[-1]
-            waiting = [operand for operand in buffers[position].operands if operand not in seen]
+            waiting = [operand for operand in runs[position].operands if operand not in seen]
             if waiting:
                 stack.extend(waiting)
             else:

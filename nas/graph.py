@@ -190,7 +190,9 @@ class Graph:
     def id(self) -> str:
         """32 hexadecimal digits that depend on the structure only: networks built alike share it, whatever
         their names."""
-        return canonical_id([layer.token for layer in self.layers], self.offsets, self._swappable, self.exits)
+        weighted = [position for position, layer in enumerate(self.layers) if layer.params]
+        tokens = [layer.token for layer in self.layers]
+        return canonical_id(tokens, self.offsets, self._swappable, weighted, self.exits)
 
     @cached_property
     def canonical_order(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ CPUs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from nas.errors import SpaceError
 from nas.graph import Graph
 from nas.model.layers import Normalize, torch_layer
+from nas.ops import Activation, BatchNorm, Conv2d, Linear
 from nas.stored import graph_from_json, graph_to_json, read_tensors, write_tensors
 
 __all__ = ["Model"]
@@ -135,6 +137,10 @@ def _plan(graph: Graph, layers: Mapping[str, nn.Module]) -> tuple[tuple[_Step, .
     last_read = {feature: step for step, features in enumerate(reads) for feature in features}
     steps = []
     for step, chain in enumerate(chains[1:], 1):
+        for before, after in pairwise(nodes[position] for position in chain):
+            # The backward passes of these need their input, not their result, which may hence be overwritten.
+            if isinstance(before.op, Conv2d | BatchNorm | Linear) and isinstance(after.op, Activation):
+                layers[after.name].inplace = True  # type: ignore[assignment]
         first, *others = [layers[nodes[position].name] for position in chain]
         dead = tuple({read for read in reads[step] if last_read[read] == step and read not in results})
         steps.append(_Step(first, tuple(others), reads[step], dead))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -56,11 +56,6 @@ class Verdict:
     unasked: int = 0
     """Limits not judged, because one before them does not hold."""
 
-    @staticmethod
-    def unbuildable(error: SpaceError, limits: int) -> Verdict:
-        """For choices that do not build a network."""
-        return Verdict({}, {"shape": 1.0}, str(error), limits)
-
     @property
     def violated(self) -> tuple[str, ...]:
         return tuple(key for key, excess in self.excess.items() if excess > 0)
@@ -91,58 +86,47 @@ class Judge:
         costs: Mapping[str, CostFunction],
         measure: MeasureFunction | None = None,
     ) -> None:
+        self._budget = budget
         self._limits = {limit.key: limit for limit in budget.limits}
         self._costs = costs
         self._measure = measure
         named = (*self._limits, *metrics)
         told = {*costs, *(("latency_ms",) if measure else ())}
-        asked = dict.fromkeys((*costs, *(key for key in named if key in told or _parts(key)[0] in told)))
-        self._asked = tuple(asked)
-        free = [key for key in dict.fromkeys((*_KNOWN, *named)) if key not in asked]
-        self._free = tuple(key for key in free if _parts(key)[0] in _KNOWN)
+        self._asked = tuple(dict.fromkeys((*costs, *(key for key in named if _parts(key)[0] in told))))
+        free = dict.fromkeys((*_KNOWN, *(key for key in named if _parts(key)[0] in _KNOWN)))
+        self._free = tuple(key for key in free if key not in self._asked)
         for key, limit in self._limits.items():
             if key not in self._asked + self._free:
                 raise BudgetError(
-                    f"a budget must limit what is known, but nothing tells {key} for {limit}; "
-                    f"give costs={{{limit.metric!r}: …}}"
+                    f"a budget must limit a cost that is known, but {limit} is not; "
+                    f"give costs={{{limit.metric!r}: a function of the candidate}}"
                 )
 
     def __call__(self, candidate: Candidate, *, measuring: bool) -> Verdict:
-        """Judge a candidate; without measuring, every interval is taken at its lower end."""
+        """Judge a candidate; without measuring, in favor of it where only a measurement could tell."""
         exits = len(candidate.graph.exits)
-        values: dict[str, float] = {}
-        excess: dict[str, float] = {}
-        reasons: list[str] = []
-
-        def note(key: str, value: float) -> None:
-            values[key] = value
-            if key in self._limits:
-                limit = self._limits[key]
-                excess[key] = limit.excess(value)
-                if excess[key] > 0:
-                    reasons.append(f"{limit} must hold, but it is {limit.format(value)}")
-
-        keys = []
-        for key in (*self._free, *self._asked):
-            exit = _parts(key)[1]
-            if exit is None or exit < exits:
-                keys.append(key)
-            else:
-                excess[key] = float(exit + 1 - exits)
-                reasons.append(f"{key} must exist, but the network has {exits} exits, counted from 0")
-        known = _known_costs(candidate.graph, tuple(key for key in keys if key in self._free))
-        for key, value in known.items():
-            note(key, value)
-        for key in keys[len(known) :]:
-            if reasons:
+        present = {key for key in self._free + self._asked if (_parts(key)[1] or 0) < exits}
+        absent = [key for key in self._free + self._asked if key not in present]
+        excess = {key: float((_parts(key)[1] or 0) + 1 - exits) for key in absent}
+        values = _known_costs(candidate.graph, [key for key in self._free if key in present])
+        excess |= self._budget.excess(values)
+        for key in self._asked:
+            if any(over > 0 for over in excess.values()):
                 break
-            note(key, self._ask(key, candidate, measuring=measuring))
-        unasked = sum(key not in excess for key in self._limits)
-        return Verdict(values, excess, "; ".join(reasons), unasked)
+            values[key] = self._ask(key, candidate, measuring=measuring)
+            excess |= self._budget.excess({key: values[key]})
+        reasons = [
+            f"{self._limits[key]} must hold, but it is {self._limits[key].format(values[key])}"
+            if key in values
+            else f"{key} must exist, but the network has {exits} exits, counted from 0"
+            for key, over in excess.items()
+            if over > 0
+        ]
+        return Verdict(values, excess, "; ".join(reasons), sum(key not in excess for key in self._limits))
 
-    @property
-    def limits(self) -> int:
-        return len(self._limits)
+    def unbuildable(self, error: SpaceError) -> Verdict:
+        """The verdict on choices that do not build a network."""
+        return Verdict({}, {"shape": 1.0}, str(error), len(self._limits))
 
     def _ask(self, key: str, candidate: Candidate, *, measuring: bool) -> float:
         metric, exit = _parts(key)
@@ -154,33 +138,34 @@ class Judge:
         else:
             cost = _UNKNOWN
         if isinstance(cost, Interval):
-            limit = self._limits.get(key)
-            open_ = cost is _UNKNOWN or (limit is not None and cost.low <= limit.bound < cost.high)
-            if not measuring:
-                cost = cost.low
-            elif open_ and self._measure is not None and metric == "latency_ms":
-                cost = self._measure(candidate, **at).p50_ms
-            else:
+            if self._measure is None or metric != "latency_ms" or not self._undecided(key, cost):
                 cost = cost.value
+            else:
+                cost = self._measure(candidate, **at).p50_ms if measuring else cost.low
         if not math.isfinite(cost):
             raise StudyError(f"a cost must be a finite number, but {key} of {candidate.id} is {cost}")
         return float(cost)
 
+    def _undecided(self, key: str, cost: Interval) -> bool:
+        limit = self._limits.get(key)
+        return cost is _UNKNOWN or (limit is not None and cost.low <= limit.bound < cost.high)
+
 
 def _parts(key: str) -> tuple[str, int | None]:
     """The metric and the exit in a key."""
-    metric, at, exit = key.partition("@")
-    return (metric, int(exit)) if at else (metric, None)
+    metric, _, exit = key.partition("@")
+    return (metric, int(exit)) if exit.isdecimal() else (key, None)
 
 
-def _known_costs(graph: Graph, keys: tuple[str, ...]) -> dict[str, float]:
+def _known_costs(graph: Graph, keys: Sequence[str]) -> dict[str, float]:
     costs = {exit: Cost.of(graph, exit) for exit in {_parts(key)[1] for key in keys}}
     values: dict[str, float] = {}
     for key in keys:
         metric, exit = _parts(key)
-        if metric == "size_bytes":
-            whole = sum(layer.params for layer in graph.layers)
-            values[key] = 4 * (whole if exit is None else costs[exit].params)
-        else:
+        if metric != "size_bytes":
             values[key] = getattr(costs[exit], metric)
+        elif exit is None:
+            values[key] = 4 * sum(layer.params for layer in graph.layers)
+        else:
+            values[key] = 4 * costs[exit].params
     return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence, Set
 from random import Random
 from typing import NamedTuple, final
@@ -14,8 +15,8 @@ from nas.space import Architecture, Candidate, SearchSpace
 __all__ = ["Walk"]
 
 _MOST_STEPS = 4096
-_FRESH = 0.2  # share of steps that draw a new network instead of changing the nearest one
-_DOUBLE = 0.25  # share of changes that are two at once, which leaves local minima
+_FRESH_RATIO = 0.2  # steps that draw a new network instead of changing the nearest one
+_DOUBLE_RATIO = 0.25  # changes that are two at once, which leaves local minima
 
 
 class _Place(NamedTuple):
@@ -25,15 +26,16 @@ class _Place(NamedTuple):
 
 @final
 class Walk:
-    """A random walk that never moves away from the budget. It remembers how near it came."""
+    """A random walk through a space that never moves away from the budget, and remembers how near it came."""
 
     def __init__(self, space: SearchSpace, judge: Judge, rng: Random) -> None:
         self._space = space
         self._judge = judge
         self._rng = rng
-        self._verdicts: list[Verdict] = []
+        self._steps = 0
+        self._least: dict[str, float] = {}
         self._closest: Verdict | None = None
-        self._error: SpaceError | None = None
+        self._unbuildable: SpaceError | None = None
 
     def find(self, seen: Set[str] = frozenset(), starts: Sequence[Architecture] = ()) -> Architecture | None:
         """A network within the budget whose id is not among `seen`; None where none is found.
@@ -52,19 +54,46 @@ class Walk:
         return None
 
     def error(self, budget: Budget) -> BudgetError | SpaceError:
-        """Why nothing was found, with the least value found for each limit that stands in the way."""
+        """Why nothing was found: the nearest that each limit in the way can be met."""
         if self._closest is None:
-            assert self._error is not None, "a walk of no steps found nothing"
-            return self._error
-        near = self._closest
-        tried = len(self._verdicts)
-        failing = [limit for limit in budget.limits if near.excess.get(limit.key, 0) > 0]
-        alone = [limit for limit in failing if self._least(limit) > limit.bound]
-        if not alone:
-            names = ", ".join(map(str, budget.limits))
-            has = ", ".join(f"{limit.key} {limit.format(near.values[limit.key])}" for limit in budget.limits)
-            return BudgetError(
-                f"{names} cannot be met together: the closest of {tried} networks has {has}; raise a bound"
-            )
-        least = "; ".join(self._least_text(limit) for limit in alone)
-        return BudgetError(f"{least}; raise the bound")
+            assert self._unbuildable is not None, "a walk that found nothing saw a verdict or an error"
+            return self._unbuildable
+        failing = [limit for limit in budget.limits if limit.key in self._closest.violated]
+        alone = [limit for limit in failing if self._least.get(limit.key, math.inf) > limit.bound]
+        if alone:
+            return BudgetError(f"{'; '.join(map(self._nearest, alone))}; raise the bound")
+        values = self._closest.values
+        found = (f"{limit.key} {limit.format(values[limit.key])}" for limit in failing)
+        return BudgetError(
+            f"{budget} must be met together, but the closest of {self._steps} networks has "
+            f"{', '.join(found)}; raise a bound"
+        )
+
+    def _nearest(self, limit: Limit) -> str:
+        if limit.key not in self._least:
+            return f"{limit} cannot be met: none of {self._steps} networks has exit {limit.exit}"
+        least = limit.format(self._least[limit.key])
+        return f"{limit} cannot be met: the least found in {self._steps} networks is {least}"
+
+    def _step(self, here: _Place | None) -> _Place | None:
+        """Another network and its distance; None where the choices do not build one."""
+        self._steps += 1
+        try:
+            architecture = self._draw(here)
+        except SpaceError as error:
+            self._unbuildable = self._unbuildable or error
+            return None
+        verdict = self._judge(Candidate(self._space, architecture), measuring=False)
+        for key, value in verdict.values.items():
+            self._least[key] = min(value, self._least.get(key, value))
+        if self._closest is None or verdict.distance < self._closest.distance:
+            self._closest = verdict
+        return _Place(architecture, verdict.distance)
+
+    def _draw(self, here: _Place | None) -> Architecture:
+        if here is None or self._rng.random() < _FRESH_RATIO:
+            return self._space.sample(self._rng)
+        neighbor = self._space.mutate(here.architecture, self._rng)
+        if self._rng.random() < _DOUBLE_RATIO:
+            neighbor = self._space.mutate(neighbor, self._rng)
+        return neighbor

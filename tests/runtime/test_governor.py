@@ -94,6 +94,12 @@ def test_a_charge_that_trembles_around_a_bound_never_switches(count, hysteresis_
                 assert governor.level == level
 
 
+def test_the_hysteresis_is_at_most_half_of_the_narrowest_band():
+    policy = BatteryBands(bands=(0.2,), hysteresis_ratio=0.5)
+    for level, charge, expected in ((1, 0.11, 1), (1, 0.09, 0), (0, 0.29, 0), (0, 0.31, 1)):
+        assert Governor(_levels(2), policy, level=level).step(Signals(battery_ratio=charge)).level == expected
+
+
 def test_reasons_name_the_bound_that_was_crossed():
     governor = Governor(_levels(3), BatteryBands(bands=(0.2, 0.43), dwell_s=30))
     assert (governor.level, governor.switched) == (2, False)

@@ -1,0 +1,23 @@
+"""Writes results to stdout: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+
+from nas.report.tables import Table
+
+__all__ = ["write_json", "write_table"]
+
+
+def write_json(values: object) -> None:
+    print(json.dumps(values, indent=2, allow_nan=False))
+
+
+def write_table(table: Table) -> None:
+    """Numbers at the right of their column, texts at the left."""
+    lines = (table.header, *table.rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    numeric = table.numeric or (False,) * len(widths)
+    for line in lines:
+        cells = zip(line, widths, numeric, strict=True)
+        print("  ".join(f"{cell:>{width}}" if right else f"{cell:<{width}}" for cell, width, right in cells).rstrip())

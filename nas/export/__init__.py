@@ -1,0 +1,6 @@
+"""Trained networks leave the house: as one bundle of ONNX files, checked and measured in the runtime that
+ships."""
+
+from nas.export.writing import export as export
+
+__all__ = ["export"]

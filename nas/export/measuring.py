@@ -1,0 +1,109 @@
+"""What the exits of exported networks are worth: logits, accuracy and time in the runtime that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.bundle import Latency, Level
+from nas.cost import Cost
+from nas.data import Data
+from nas.errors import BundleError
+from nas.latency import Target, measure_exits
+from nas.model import Model
+from nas.runtime import Runtime
+from nas.train import predict
+
+__all__ = ["MeasuredExit", "best_levels", "check_parity", "measured_exits"]
+
+_BATCH = 256
+_PARITY_IMAGES = 512
+_TOLERANCE = 1e-3  # of the largest logit; single precision differs by about 1e-6, a wrong rule by about 1
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MeasuredExit:
+    """One exit of an exported network. Accuracy, 0 to 1, is on validation images, which may choose levels;
+    that on test images may not."""
+
+    model: str
+    exit: int
+    accuracy: float
+    test_accuracy: float
+    macs: int
+    latency: Latency | None
+
+    @property
+    def level(self) -> Level:
+        return Level(
+            model=self.model, exit=self.exit, accuracy=self.accuracy, macs=self.macs, latency=self.latency
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return self.level.to_json() | {"test_accuracy": self.test_accuracy}
+
+
+def best_levels(exits: Sequence[MeasuredExit]) -> tuple[Level, ...]:
+    """The exits that no other beats in time and accuracy, fastest first, so that each is also more accurate
+    than the one before. Without times, MACs stand in."""
+    best: list[MeasuredExit] = []
+    for found in sorted(exits, key=lambda found: (_cost(found), -found.accuracy)):
+        if not best or found.accuracy > best[-1].accuracy:
+            best.append(found)
+    return tuple(found.level for found in best)
+
+
+def check_parity(runtime: Runtime, name: str, model: Model, images: NDArray[np.uint8]) -> None:
+    """`BundleError` unless every exit gives the model's logits on the first of these images."""
+    images = images[:_PARITY_IMAGES]
+    pairs = zip(predict(model, images, _BATCH), _logits(runtime, name, images), strict=True)
+    for exit, (expected, got) in enumerate(pairs):
+        apart, allowed = np.abs(got - expected).max(), _TOLERANCE * np.abs(expected).max()
+        if not apart <= allowed:  # which NaN is not either
+            raise BundleError(
+                f"exported logits must equal the model's within {allowed:.2g}, but those of {name!r} at exit "
+                f"{exit} differ by {apart:.2g}; check the ONNX rules of its ops and that its weights "
+                "are finite"
+            )
+
+
+def measured_exits(
+    runtime: Runtime, name: str, model: Model, *, data: Data, target: Target | None
+) -> list[MeasuredExit]:
+    """Accuracy, MACs and, given a target, latency of every exit of one model."""
+    graph = model.graph
+    times = measure_exits(target, graph, model.weights()) if target else [None] * len(graph.exits)
+    val, test = (
+        [float((logits.argmax(axis=1) == labels).mean()) for logits in _logits(runtime, name, images)]
+        for images, labels in ((data.x_val, data.y_val), (data.x_test, data.y_test))
+    )
+    return [
+        MeasuredExit(
+            model=name,
+            exit=exit,
+            accuracy=val[exit],
+            test_accuracy=test[exit],
+            macs=Cost.of(graph, exit).macs,
+            latency=latency,
+        )
+        for exit, latency in enumerate(times)
+    ]
+
+
+def _logits(runtime: Runtime, name: str, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """Logits (N, K) of each exit, all of which are levels in order; a trunk runs once for all of them."""
+    first, *further = [i for i, level in enumerate(runtime.levels) if level.model == name]
+    rows = []
+    for start in range(0, len(images), _BATCH):
+        progress = runtime.start(images[start : start + _BATCH], first)
+        rows.append([progress.answer.logits, *(progress.resume(level).logits for level in further)])
+    return [np.concatenate(exit_rows) for exit_rows in zip(*rows, strict=True)]
+
+
+def _cost(found: MeasuredExit) -> float:
+    return found.macs if found.latency is None else found.latency.p50_ms

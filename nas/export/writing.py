@@ -1,0 +1,151 @@
+"""Write trained networks as one bundle, after proving that it computes what they compute."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nas.bundle import Bundle, BundleModel, Level, SegmentFile, write_bundle
+from nas.data import Data
+from nas.errors import BundleError
+from nas.export.measuring import MeasuredExit, best_levels, check_parity, measured_exits
+from nas.latency import Target
+from nas.model import Model
+from nas.onnx import onnx_model, shipped_segments, tensor_names
+from nas.runtime import Runtime
+from nas.space import Architecture
+
+__all__ = ["export"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PACKAGES = ("nas-dial", "numpy", "onnx", "onnxruntime", "torch")
+
+
+def export(
+    models: Mapping[str, Model],
+    folder: str | Path,
+    *,
+    data: Data,
+    target: Target | None = None,
+    architectures: Mapping[str, Architecture] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    torch_weights: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Bundle:
+    """Write the models to `folder` as a bundle and return it.
+
+    The files are run on validation images at every exit and must give the models' logits, else `BundleError`
+    is raised and nothing is written. Each exit is timed on the target. The levels are the exits that none
+    beats in time and validation accuracy; what was found for all of them, test accuracy included, is
+    `provenance["exits"]`. `torch_weights` adds each model as safetensors, `progress` is told each step.
+    """
+    _check_models(models, data)
+    tell = progress or _silent
+    files: dict[str, bytes] = {}
+    draft = _draft(models, data, files=files, architectures=architectures or {})
+    exits: list[MeasuredExit] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        runtime = Runtime(write_bundle(Path(scratch, "draft"), draft, files))
+        for name, model in sorted(models.items()):
+            tell(f"checking {name}")
+            check_parity(runtime, name, model, data.x_val)
+        for name, model in sorted(models.items()):
+            tell(f"measuring {name}")
+            exits += measured_exits(runtime, name, model, data=data, target=target)
+            if torch_weights:
+                file = Path(scratch, "model.safetensors")
+                model.save(file)
+                files[f"models/{name}/{file.name}"] = file.read_bytes()
+    origin = {
+        "data": {"name": data.name, "hash": data.hash},
+        "versions": _versions(),
+        "exits": [found.to_json() for found in exits],
+        **(provenance or {}),
+    }
+    return write_bundle(folder, replace(draft, levels=best_levels(exits), provenance=origin), files)
+
+
+def _draft(
+    models: Mapping[str, Model],
+    data: Data,
+    *,
+    files: dict[str, bytes],
+    architectures: Mapping[str, Architecture],
+) -> Bundle:
+    """A bundle of which every exit is a level, of unknown worth; what it holds is put into `files`."""
+    entries = [
+        _entry(name, model, files=files, architecture=architectures.get(name))
+        for name, model in sorted(models.items())
+    ]
+    channels, height, width = data.input_shape
+    return Bundle(
+        input_shape=(channels, height, width),
+        classes=data.classes,
+        models=tuple(entries),
+        levels=tuple(
+            Level(model=entry.name, exit=exit, accuracy=0, macs=0)
+            for entry in entries
+            for exit in range(entry.exits)
+        ),
+    )
+
+
+def _entry(
+    name: str, model: Model, *, files: dict[str, bytes], architecture: Architecture | None
+) -> BundleModel:
+    weights = model.weights()
+    segments = []
+    for segment in shipped_segments(model.graph):
+        file, content = f"models/{name}/{segment.name}.onnx", onnx_model(model.graph, weights, segment)
+        inputs, outputs = tensor_names(model.graph, segment)
+        digest = hashlib.sha256(content).hexdigest()
+        files[file] = content
+        segments.append(
+            SegmentFile(name=segment.name, file=file, sha256=digest, inputs=inputs, outputs=outputs)
+        )
+    return BundleModel(
+        name=name,
+        segments=tuple(segments),
+        exits=len(model.graph.exits),
+        architecture={} if architecture is None else architecture.to_json(),
+        id=model.graph.id,
+    )
+
+
+def _check_models(models: Mapping[str, Model], data: Data) -> None:
+    if not models:
+        raise BundleError("a bundle must have a model, but got none; give at least one")
+    expected = data.input_shape, data.num_classes
+    for name, model in models.items():
+        if not _NAME.fullmatch(name):
+            raise BundleError(
+                "a model's name must be letters, digits, dots, dashes and underscores and begin with "
+                "a letter "
+                f"or digit, but got {name!r}; rename it"
+            )
+        found = model.graph.input_shape, model.graph.num_classes
+        if found != expected:
+            raise BundleError(
+                f"a model must fit the data's image shape and classes, {expected}, but {name!r} has {found}; "
+                "export it with the data that it was trained on"
+            )
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that made the bundle; one that is used from its source folder has none."""
+    versions = {}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def _silent(step: str) -> None:
+    pass

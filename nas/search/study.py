@@ -1,0 +1,206 @@
+"""The search: proposes networks, drops those outside the budget or known already, evaluates the rest, and
+continues where it stopped."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from random import Random
+from typing import final
+
+from optuna.samplers import BaseSampler
+
+from nas.budget import Budget
+from nas.errors import SpaceError, StudyError, TrainingError
+from nas.net import Option
+from nas.search.engine import Engine
+from nas.search.journal import check_folder, open_study, read_study
+from nas.search.judge import CostFunction, Judge, MeasureFunction, Verdict
+from nas.search.objective import Objective
+from nas.search.record import Settings, StudyRecord
+from nas.search.repair import Walk
+from nas.search.sampler import make_sampler, sampler_name
+from nas.search.trial import Front, Trial
+from nas.space import Architecture, Candidate, SearchSpace
+
+__all__ = ["Evaluate", "Study"]
+
+Evaluate = Callable[[Candidate], Mapping[str, float]]
+
+_PATIENCE = 8  # proposals of a sampler in a row that come to nothing before others are tried
+_HOPELESS = 256  # proposals in a row that come to nothing before the search ends
+
+
+@final
+class Study:
+    """A search for the best networks of a space under a budget, kept in a folder.
+
+    Of each proposal is asked, in this order, whether it builds, what its costs are (cheap ones first, those
+    of the user in their order) and, where a predicted latency leaves it in doubt, what is measured. Only a
+    network that fits the budget and is new is evaluated.
+
+    Proposal i and evaluation i depend on the seed, i and the trials stored before, so a search that was
+    interrupted ends as one that was not. The folder can be opened with optuna-dashboard.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: str | Path,
+        *,
+        objectives: Sequence[Objective],
+        evaluate: Evaluate,
+        budget: str | Budget = "",
+        costs: Mapping[str, CostFunction] | None = None,
+        measure: MeasureFunction | None = None,
+        sampler: str | BaseSampler = "tpe",
+        seed: int = 0,
+    ) -> None:
+        budget = Budget.parse(budget) if isinstance(budget, str) else budget
+        _check_objectives(objectives)
+        make_sampler(sampler, seed)
+        self.settings = Settings(
+            space=space.name,
+            input_shape=space.input_shape,
+            num_classes=space.num_classes,
+            objectives=tuple(objectives),
+            budget=str(budget),
+            sampler=sampler_name(sampler),
+            seed=seed,
+        )
+        self.exhausted = False
+        """Whether the last run ended because no other network within the budget was found."""
+        self._space = space
+        self._folder = Path(folder)
+        self._evaluate = evaluate
+        self._budget = budget
+        self._metrics = tuple(objective.metric for objective in objectives)
+        self._judge = Judge(budget, self._metrics, costs or {}, measure)
+        self._sampler = sampler
+        self._trials = list(read_study(folder).trials) if check_folder(self._folder, self.settings) else []
+
+    @property
+    def record(self) -> StudyRecord:
+        """The study as it stands."""
+        return StudyRecord(self.settings, tuple(self._trials))
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        return tuple(self._trials)
+
+    @property
+    def front(self) -> Front:
+        return self.record.front
+
+    def run(self, *, trials: int) -> Iterator[Trial]:
+        """Search until the folder holds this many evaluated networks; yields each trial once it is stored.
+
+        Ends early, and sets `exhausted`, where no other network within the budget is found.
+        """
+        if trials < 1:
+            raise StudyError(f"a search must have at least 1 trial, but got {trials}")
+        if not self.record.evaluated:
+            self._check_reachable()
+        with open_study(self._folder, self.settings) as stored:
+            engine = Engine(self._space, stored)
+            self._trials = engine.trials()
+            self.exhausted = False
+            while self.record.evaluated < trials:
+                trial = self._next(engine)
+                if trial is None:
+                    self.exhausted = True
+                    return
+                self._trials.append(trial)
+                yield trial
+
+    def _check_reachable(self) -> None:
+        walk = Walk(self._space, self._judge, self._random("reach"))
+        if walk.find() is None:
+            raise walk.error(self._budget)
+
+    def _next(self, engine: Engine) -> Trial | None:
+        """Propose, judge and perhaps evaluate one network, and store it; None where no other is found."""
+        idle = sum(1 for _ in takewhile(lambda trial: not trial.evaluated, reversed(self._trials)))
+        if idle >= _HOPELESS:
+            return None
+        proposal = self._new_feasible() if idle >= _PATIENCE else None
+        if idle >= _PATIENCE and proposal is None:
+            return None
+        number = len(self._trials)
+        sampler = make_sampler(self._sampler, self._random(f"proposal {number}").getrandbits(32))
+        asked = engine.ask(sampler, proposal)
+        choices: dict[str, Option] = {}
+        answer = engine.answer(asked)
+        try:
+            candidate = self._space.candidate(
+                lambda name, options: choices.setdefault(name, answer(name, options))
+            )
+        except SpaceError as error:
+            verdict = self._judge.unbuildable(error)
+            trial = self._rejected(self._unbuilt(choices), verdict)
+        else:
+            candidate.seed = self._random(f"evaluation {number}").getrandbits(32)
+            trial, verdict = self._assess(candidate)
+        values = [trial.values[metric] for metric in self._metrics] if trial.state == "complete" else []
+        engine.tell(asked, trial, excess=verdict.excess, values=values)
+        return trial
+
+    def _new_feasible(self) -> Architecture | None:
+        """A network within the budget that no trial had, near the best so far; None where none is found."""
+        seen = {trial.architecture.id for trial in self._trials}
+        evaluated = [trial for trial in self._trials if trial.evaluated]
+        starts = [trial.architecture for trial in self.front.trials or evaluated]
+        walk = Walk(self._space, self._judge, self._random(f"walk {len(self._trials)}"))
+        return walk.find(seen, starts)
+
+    def _assess(self, candidate: Candidate) -> tuple[Trial, Verdict]:
+        """What becomes of a network that builds: a repeat, out of budget, or evaluated."""
+        number, architecture = len(self._trials), candidate.architecture
+        for earlier in self._trials:
+            if earlier.architecture.id == architecture.id:
+                reason = f"the network of trial {earlier.number}"
+                return Trial(number, architecture, "repeat", earlier.values, reason), Verdict({}, {})
+        verdict = self._judge(candidate, measuring=True)
+        if verdict.violated:
+            return self._rejected(architecture, verdict), verdict
+        started = time.perf_counter()
+        try:
+            metrics = {key: float(value) for key, value in self._evaluate(candidate).items()}
+            reason = _fault(metrics | verdict.values, (*self._metrics, *metrics))
+        except TrainingError as error:
+            metrics, reason = {}, str(error)
+        seconds = time.perf_counter() - started
+        if reason:
+            return Trial(number, architecture, "failed", verdict.values, reason, seconds=seconds), verdict
+        values = metrics | verdict.values
+        return Trial(number, architecture, "complete", values, seconds=seconds), verdict
+
+    def _rejected(self, architecture: Architecture, verdict: Verdict) -> Trial:
+        number = len(self._trials)
+        return Trial(number, architecture, "infeasible", verdict.values, verdict.reason, verdict.violated)
+
+    def _unbuilt(self, choices: Mapping[str, Option]) -> Architecture:
+        space = self._space
+        return Architecture(space.name, tuple(choices.items()), space.input_shape, space.num_classes, id="")
+
+    def _random(self, purpose: str) -> Random:
+        return Random(f"{self.settings.seed} {purpose}")
+
+
+def _fault(values: Mapping[str, float], needed: Iterable[str]) -> str:
+    """What is wrong with the values of an evaluation; empty if nothing is."""
+    for key in needed:
+        if key not in values:
+            return f"{key} must be among the results of an evaluation, but they lack it"
+        if not math.isfinite(values[key]):
+            return f"{key} must be a finite number, but it is {values[key]}"
+    return ""
+
+
+def _check_objectives(objectives: Sequence[Objective]) -> None:
+    metrics = [objective.metric for objective in objectives]
+    if not metrics or len(set(metrics)) < len(metrics):
+        raise StudyError(f"a study must have objectives with different metrics, but got {metrics}")

@@ -1,0 +1,36 @@
+"""What a trained network says about images, and how often it is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nas.data import Data
+from nas.errors import DataError
+from nas.model import Model
+
+__all__ = ["accuracies", "predict"]
+
+
+def predict(model: Model, images: NDArray[np.uint8], batch_size: int = 256) -> list[NDArray[np.float32]]:
+    """Logits (N, K) of every exit for images (N, C, H, W)."""
+    if images.shape[1:] != model.graph.input_shape:
+        raise DataError(
+            f"images must have shape (N, C, H, W) with {model.graph.input_shape}, but got {images.shape}; "
+            "give images as the network was built for"
+        )
+    training = model.training
+    model.eval()
+    parts: list[list[NDArray[np.float32]]] = []
+    with torch.inference_mode():
+        for start in range(0, max(1, len(images)), batch_size):
+            logits = model(torch.tensor(images[start : start + batch_size]))
+            parts.append([exit.numpy() for exit in logits])
+    model.train(training)
+    return [np.concatenate(exit) for exit in zip(*parts, strict=True)]
+
+
+def accuracies(model: Model, x: NDArray[np.uint8], y: NDArray[np.int64]) -> tuple[float, ...]:
+    """Share of images whose largest logit is that of their label, at every exit."""
+    return tuple(float((logits.argmax(axis=1) == y).mean()) for logits in predict(model, x))

@@ -1,0 +1,117 @@
+"""Trains all exits of a network at once, in a way that an interruption does not change.
+
+Every epoch draws from (seed, epoch) alone, so that a checkpoint needs no state of a random generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+
+from nas.data import Data
+from nas.errors import DataError, TrainingError
+from nas.model import Model
+from nas.train.augmentation import augment, augmentation_for
+from nas.train.config import TrainConfig
+from nas.train.evaluation import accuracies
+from nas.train.history import Epoch, History
+from nas.train.losses import EXIT_LOSSES
+from nas.train.state import TrainingState
+from nas.train.threads import torch_threads
+
+__all__ = ["fit"]
+
+RECALIBRATION_BATCHES = 16  # of 64 images: a thousand are enough for the statistics of batch normalization
+
+
+def fit(
+    model: Model,
+    data: Data,
+    config: TrainConfig,
+    *,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Train a model in place on the training images, with their mean and deviation, and leave it ready for
+    evaluation.
+
+    With `checkpoint`, that file is written after every epoch, and a training that it holds is continued: the
+    result is the same as without the interruption.
+    """
+    graph = model.graph
+    if (graph.input_shape, graph.num_classes) != (data.input_shape, data.num_classes):
+        raise DataError(
+            f"a network must be built for the data, but it is for images {graph.input_shape} of "
+            f"{graph.num_classes} "
+            f"classes, and {data.name} has {data.input_shape} of {data.num_classes}; use space.at"
+        )
+    model.set_normalization(data.mean, data.std)
+    with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
+        state = TrainingState(model, config)
+        key = {"graph": graph.id, "data": data.hash, **config.to_json(), "threads": None}
+        epochs = state.load(checkpoint, key) if checkpoint and checkpoint.exists() else []
+        for number in range(len(epochs), config.epochs):
+            loss = _train_epoch(state, data, config, number)
+            epochs.append(Epoch(number, loss, accuracies(state.result, data.x_val, data.y_val)))
+            if checkpoint:
+                state.save(checkpoint, key, epochs)
+            if on_epoch:
+                on_epoch(epochs[-1])
+    model.set_weights(state.result.weights())
+    model.eval()
+    return History(tuple(epochs))
+
+
+def _train_epoch(state: TrainingState, data: Data, config: TrainConfig, number: int) -> float:
+    """One pass over the training images; the mean loss."""
+    seed = int(np.random.SeedSequence((config.seed, number)).generate_state(1, np.uint64)[0])
+    torch.manual_seed(seed)  # for dropout
+    draws = torch.Generator().manual_seed(seed)
+    state.model.train()
+    losses = []
+    steps = _steps(data, config)
+    for step, (x, y) in enumerate(_batches(data, config, draws)):
+        loss = EXIT_LOSSES[config.exit_loss](state.model(x), y, config.label_smoothing)
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise TrainingError(
+                f"the loss must stay finite, but became {losses[-1]} at epoch {number}, step {step}; "
+                f"lower the learning rate ({config.learning_rate})"
+            )
+        state.step(loss, _learning_rate(config, number + step / steps, 1 / steps))
+    if state.average:
+        batches = islice(_batches(data, config, draws), RECALIBRATION_BATCHES)
+        update_bn((x for x, _ in batches), state.average)
+    return math.fsum(losses) / len(losses)
+
+
+def _steps(data: Data, config: TrainConfig) -> int:
+    """Per epoch; a last batch that is not full is left out, unless it is the only one."""
+    return max(1, min(len(data.x_train), config.images or len(data.x_train)) // config.batch_size)
+
+
+def _batches(data: Data, config: TrainConfig, draws: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Changed training images (N, C, H, W) and labels (N,), in an order drawn anew."""
+    change = augmentation_for(config.augment, data.name)
+    order = torch.randperm(len(data.x_train), generator=draws)[: config.images].numpy()
+    size = config.batch_size
+    for step in range(_steps(data, config)):
+        chosen = order[step * size : (step + 1) * size]
+        yield augment(torch.tensor(data.x_train[chosen]), change, draws), torch.tensor(data.y_train[chosen])
+
+
+def _learning_rate(config: TrainConfig, epoch: float, step: float) -> float:
+    """Rises to its largest during the warm-up, then falls as a cosine; `step` is the length of one in
+    epochs."""
+    warmup = min(config.warmup_epochs, config.epochs)
+    if epoch < warmup:
+        return config.learning_rate * min(1.0, (epoch + step) / warmup)
+    progress = (epoch - warmup) / (config.epochs - warmup)
+    return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,78 @@
+"""Where benchmarks keep what they found: raw rows that survive interruption, a README, and headline
+figures."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, final
+
+ROOT = Path(__file__).parents[2]
+
+
+@final
+class Record:
+    """The folder `results/NAME` of one benchmark. With `--quick` raw rows go to a folder that git ignores."""
+
+    def __init__(self, name: str, purpose: str, argv: Sequence[str] | None = None) -> None:
+        parser = argparse.ArgumentParser(prog=f"scripts/bench/{name}", description=purpose)
+        parser.add_argument("--quick", action="store_true", help="under 3 minutes; writes quick.json only")
+        self.name, self.purpose = name, purpose
+        self.quick: bool = parser.parse_args(argv).quick
+        self.folder = ROOT / "results" / name
+        self.raw = self.folder / ".quick" if self.quick else self.folder
+        self.raw.mkdir(parents=True, exist_ok=True)
+
+    def rows(self, file: str) -> list[dict[str, str]]:
+        """Rows kept so far; none in quick mode's first use."""
+        path = self.raw / file
+        if not path.exists():
+            return []
+        with path.open(newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    def add(self, file: str, row: Mapping[str, Any]) -> None:
+        """Append one row at once, so that an interrupted run continues behind it."""
+        path = self.raw / file
+        new = not path.exists()
+        with path.open("a", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def finish(self, headline: Mapping[str, Any], notes: str = "") -> None:
+        """Write the headline figures and, in a full run, the README; print the figures as the last line."""
+        text = json.dumps(headline)
+        (self.folder / ("quick.json" if self.quick else "summary.json")).write_text(text + "\n")
+        if not self.quick:
+            (self.folder / "README.md").write_text(self._readme(headline, notes))
+        print(text)
+
+    def _readme(self, headline: Mapping[str, Any], notes: str) -> str:
+        rows = "\n".join(f"| {name} | {value} |" for name, value in headline.items())
+        return (
+            f"    scripts/bench/{self.name}\n\n{self.purpose}\n\n| figure | value |\n| --- | --: "
+            f"|\n{rows}\n\n"
+            f"{notes.strip()}\n\n{date.today()}, {machine()}\n"
+        )
+
+
+def machine() -> str:
+    """One line that says on what the figures were measured."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "optuna", "numpy"))
+    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
