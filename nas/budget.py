@@ -62,7 +62,7 @@ class Limit:
         return value / self.bound - 1
 
     def format(self, value: float) -> str:
-        """A value of this quantity in the largest unit that keeps it at 1 or more: `1.25M`, `0.3ms`."""
+        """A value of this quantity in the largest unit that keeps it at 1 or more: `1.25M`, `300us`."""
         units = sorted(QUANTITIES[self.quantity][1].items(), key=lambda unit: unit[1])
         if self.metric.endswith("_bytes"):
             units = [unit for unit in units if unit[0] == "B" or "i" in unit[0]]
@@ -71,8 +71,13 @@ class Limit:
         return f"{value / factor:.6g}{name}"
 
     def __str__(self) -> str:
-        at = "" if self.exit is None else f"@{self.exit}"
-        return f"{self.quantity}{at}<={self.format(self.bound)}"
+        """A text that parses to exactly this limit."""
+        left = self.quantity if self.exit is None else f"{self.quantity}@{self.exit}"
+        short = f"{left}<={self.format(self.bound)}"
+        if _parse_limit(short) == self:
+            return short
+        own_unit = next(name for name, factor in QUANTITIES[self.quantity][1].items() if factor == 1)
+        return f"{left}<={self.bound!r}{own_unit}"
 
 
 @final
@@ -134,9 +139,9 @@ def _parse_limit(part: str) -> Limit:
 
 def _unit_factor(quantity: str, unit: str, part: str) -> float:
     units = QUANTITIES[quantity][1]
-    unit = {"k": "K", "µs": "us", "µJ": "uJ"}.get(unit, unit)
-    if unit not in units:
+    known = {"k": "K", "kB": "KB", "µs": "us", "µJ": "uJ"}.get(unit, unit)
+    if known not in units:
         choices = ", ".join(name for name in units if name)
         given = f"has {unit!r}" if unit else "has none"
         raise BudgetError(f"{quantity} must have one of the units {choices}, but {part!r} {given}")
-    return units[unit]
+    return units[known]

@@ -9,48 +9,58 @@ https://www.jmlr.org/papers/v12/shervashidze11a.html).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
+from typing import NamedTuple, final
 
-__all__ = ["canonical_id", "canonical_order"]
+__all__ = ["Structure", "canonical_id", "canonical_order"]
 
 _DIGEST_BYTES = 16
-_LONGEST_CHAIN = 256  # bytes; a run of unary nodes is hashed when its text gets longer than this
 
 
-def canonical_id(
-    tokens: Sequence[bytes],
-    offsets: Sequence[tuple[int, ...]],
-    swappable: Collection[int],
-    weighted: Sequence[int],
-    exits: Sequence[int],
-) -> str:
-    """32 hexadecimal digits that are equal exactly when the networks are (up to hash collisions).
+@final
+class Structure(NamedTuple):
+    """What a network is apart from names. `exits` are the positions of the logits, `chains` as `nas.reach`
+    cuts them.
 
     `tokens` stand for the layers, node `i` reads nodes `i - offset`, operands of `swappable` nodes have no
     order. Only `weighted` nodes have weights of their own: others that compute the same are one.
     """
-    expressions = _expressions(tokens, offsets, swappable)
-    parts = [_digest(expressions[position]) for position in exits]
-    if len({expressions[position] for position in weighted}) < len(weighted):
-        owner = _merged(expressions, offsets, set(weighted))
-        colors = _refine(expressions, offsets, owner, swappable)
-        parts += [colors[owner[position]] for position in exits] + sorted(colors.values())
+
+    tokens: Sequence[bytes]
+    offsets: Sequence[tuple[int, ...]]
+    swappable: Collection[int]
+    weighted: Sequence[int]
+    chains: Sequence[tuple[int, int]]
+    exits: Sequence[int]
+
+
+def canonical_id(network: Structure) -> str:
+    """32 hexadecimal digits that are equal for equal networks, and differ for all others but two kinds.
+
+    These are hash collisions, and rings of equal layers that refinement does not see: six equal convolutions
+    of one feature, added in pairs that form one ring of six or two rings of three.
+    """
+    ends, distinct = _ends(network)
+    parts = [_digest(ends[position]) for position in network.exits]
+    if not distinct and _has_twins(network, expressions := _expressions(network)):
+        owner = _merged(network, expressions)
+        colors = _refine(network, expressions, owner)
+        parts += [colors[owner[position]] for position in network.exits] + sorted(colors.values())
     return _digest(b"".join(parts)).hex()
 
 
-def canonical_order(
-    tokens: Sequence[bytes],
-    offsets: Sequence[tuple[int, ...]],
-    swappable: Collection[int],
-    exits: Sequence[int],
-) -> tuple[int, ...]:
+def canonical_order(network: Structure) -> tuple[int, ...]:
     """Positions in depth-first order from the first exit to the last, the operands of swappable nodes
     sorted."""
-    expressions = _expressions(tokens, offsets, swappable)
+    ranks = _expressions(network)
+    if _has_twins(network, ranks):
+        owner = _merged(network, ranks)
+        colors = _refine(network, ranks, owner)
+        ranks = [colors[position] for position in owner]
     order: list[int] = []
     seen: set[int] = set()
-    for exit in exits:
+    for exit in network.exits:
         stack = [(exit, False)]
         while stack:
             position, operands_done = stack.pop()
@@ -58,54 +68,80 @@ def canonical_order(
                 order.append(position)
             elif position not in seen:
                 seen.add(position)
-                operands = [position - back for back in offsets[position]]
-                if position in swappable:
-                    operands.sort(key=expressions.__getitem__)
+                operands = [position - back for back in network.offsets[position]]
+                if position in network.swappable:
+                    operands.sort(key=ranks.__getitem__)
                 stack.append((position, True))
                 stack.extend((operand, False) for operand in reversed(operands))
     return tuple(order)
 
 
-def _expressions(
-    tokens: Sequence[bytes], offsets: Sequence[tuple[int, ...]], swappable: Collection[int]
-) -> list[bytes]:
-    """For each node a text of the expression that computes it. Chains are written out, joins are hashed:
-    fast and exact."""
+def _ends(network: Structure) -> tuple[dict[int, bytes], bool]:
+    """Expressions of the last node of each chain, and whether all nodes with weights surely differ in theirs.
+
+    They do where the first ones of each chain do: what stands behind different expressions is different.
+    """
+    tokens, weighted = network.tokens, set(network.weighted)
+    ends: dict[int, bytes] = {}
+    first: set[bytes] = set()
+    heavy = 0
+    for start, stop in network.chains:
+        source = _operands(network, start, ends)
+        ends[stop - 1] = source + b"".join(tokens[start:stop])
+        for position in range(start, stop):
+            if position in weighted:
+                first.add(source + b"".join(tokens[start : position + 1]))
+                heavy += 1
+                break
+    return ends, len(first) == heavy
+
+
+def _expressions(network: Structure) -> list[bytes]:
+    """For each node a text of the expression that computes it: what it reads, then its token."""
     expressions: list[bytes] = []
-    for position, (token, backs) in enumerate(zip(tokens, offsets, strict=True)):
-        if len(backs) == 1:
-            text = expressions[position - backs[0]]
-            expressions.append((text if len(text) < _LONGEST_CHAIN else _digest(text)) + token)
-        else:
-            operands = [_digest(expressions[position - back]) for back in backs]
-            if position in swappable:
-                operands.sort()
-            expressions.append(b"".join(operands) + token)
+    for position, token in enumerate(network.tokens):
+        expressions.append(_operands(network, position, expressions) + token)
     return expressions
 
 
-def _merged(
-    expressions: Sequence[bytes], offsets: Sequence[tuple[int, ...]], weighted: Collection[int]
-) -> list[int]:
+def _operands(network: Structure, position: int, expressions: Mapping[int, bytes] | Sequence[bytes]) -> bytes:
+    """What a node reads, as a text. One operand is written out, several are hashed, so that texts stay
+    short."""
+    backs = network.offsets[position]
+    if len(backs) == 1:
+        return expressions[position - backs[0]]
+    operands = [_digest(expressions[position - back]) for back in backs]
+    if position in network.swappable:
+        operands.sort()
+    return b"".join(operands)
+
+
+def _has_twins(network: Structure, expressions: Sequence[bytes]) -> bool:
+    """Whether nodes with weights of their own compute equal expressions."""
+    return len({expressions[position] for position in network.weighted}) < len(network.weighted)
+
+
+def _merged(network: Structure, expressions: Sequence[bytes]) -> list[int]:
     """For each node the node it is one with: the first without weights that computes the same, or itself."""
+    weighted = set(network.weighted)
     owner: list[int] = []
     first: dict[tuple[bytes, tuple[int, ...]], int] = {}
-    for position, backs in enumerate(offsets):
-        operands = tuple(owner[position - back] for back in backs)
-        known = first.setdefault((expressions[position], operands), position)
+    for position, backs in enumerate(network.offsets):
+        operands = [owner[position - back] for back in backs]
+        if position in network.swappable:
+            operands.sort()
+        known = first.setdefault((expressions[position], tuple(operands)), position)
         owner.append(position if position in weighted else known)
     return owner
 
 
-def _refine(
-    expressions: Sequence[bytes],
-    offsets: Sequence[tuple[int, ...]],
-    owner: Sequence[int],
-    swappable: Collection[int],
-) -> dict[int, bytes]:
-    """Colors that also tell equal expressions apart by who reads them, refined until no class splits any
-    more."""
+def _refine(network: Structure, expressions: Sequence[bytes], owner: Sequence[int]) -> dict[int, bytes]:
+    """Colors that also tell equal expressions apart by exits and by who reads them, refined until no class
+    splits any more."""
+    offsets, swappable, exits = network.offsets, network.swappable, network.exits
     colors = {position: _digest(expressions[position]) for position in set(owner)}
+    for exit, position in enumerate(exits):
+        colors[owner[position]] = _digest(colors[owner[position]] + b"exit %d" % exit)
     operands = {position: [owner[position - back] for back in offsets[position]] for position in colors}
     readers: dict[int, list[tuple[int, int]]] = {position: [] for position in colors}
     for position, sources in operands.items():
@@ -115,7 +151,7 @@ def _refine(
         refined = {}
         for position, color in colors.items():
             above = [colors[source] for source in operands[position]]
-            below = sorted(colors[reader] + bytes([slot & 255]) for reader, slot in readers[position])
+            below = sorted(colors[reader] + b"%d" % slot for reader, slot in readers[position])
             if position in swappable:
                 above.sort()
             refined[position] = _digest(b"".join([color, b"above", *above, b"below", *below]))

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import add
 from types import MappingProxyType
 from typing import final
 
@@ -43,7 +44,7 @@ class Cost:
 
     `peak_bytes` is the largest sum of live features (float32; the raw image in bytes), weights not counted,
     under the better of two schedules: layers in the order in which the space writes them, and depth-first,
-    the last operand of every join first. A feature lives until its last reader has run. Normalization,
+    the last operand of every join first. A feature lives until its last reader has run. Batch normalization,
     activations, dropout, sums and gates overwrite an operand of their own size that nothing reads later.
     """
 
@@ -102,7 +103,7 @@ def _peak_bytes(graph: Graph, running: set[int]) -> int:
 
 @final
 class _Run:
-    """Features made one after another, each read by the next only: a step of a schedule.
+    """A chain of layers, made one after another: a step of a schedule.
 
     `first` and `last` are the bytes of the first and the last feature, `between` the most that two neighbors
     need together. `operands` are the runs that the first one reads; `readers` counts who reads the last one.
@@ -110,41 +111,25 @@ class _Run:
 
     __slots__ = ("between", "first", "in_place", "last", "operands", "readers")
 
-    def __init__(self, layer: Layer, operands: list[int], readers: int) -> None:
-        self.first = self.last = layer.out_bytes
-        self.between = 0
-        self.in_place = layer.op.in_place
+    def __init__(self, layers: Sequence[Layer], operands: list[int]) -> None:
+        first, *others = layers
+        sizes = [first.out_bytes, *[layer.out_bytes for layer in others if not layer.overwrites]]
+        self.first, self.last = sizes[0], sizes[-1]
+        self.between = max(map(add, sizes, sizes[1:]), default=0)
+        self.in_place = first.op.in_place
         self.operands = operands
-        self.readers = readers
+        self.readers = 0
 
 
 def _runs(graph: Graph, running: set[int]) -> dict[int, _Run]:
-    """The running nodes in as few steps as give the same peaks, keyed by the position of their first node."""
-    readers = [0] * len(graph.feeds)
-    for position, backs in enumerate(graph.offsets):
-        if graph.feeds[position] in running:
-            for back in backs:
-                readers[position - back] += 1
-    owner = list(range(len(readers)))
+    """The running chains, keyed by the position of their last node."""
     runs: dict[int, _Run] = {}
-    before = -1  # the running node before this one
-    for position, (layer, backs, feeds) in enumerate(
-        zip(graph.layers, graph.offsets, graph.feeds, strict=True)
-    ):
-        if feeds not in running:
-            continue
-        source = position - backs[0] if len(backs) == 1 else -1
-        if source >= 0 and readers[source] == 1 and (layer.overwrites or source == before):
-            run = runs[owner[source]]
-            if not layer.overwrites:
-                run.between = max(run.between, run.last + layer.out_bytes)
-                run.last = layer.out_bytes
-            run.readers = readers[position]
-            owner[position] = owner[source]
-        else:
-            operands = [owner[position - back] for back in backs]
-            runs[position] = _Run(layer, operands, readers[position])
-        before = position
+    for start, stop in graph.chains:
+        if graph.feeds[start] in running:
+            operands = [start - back for back in graph.offsets[start]]
+            runs[stop - 1] = _Run(graph.layers[start:stop], operands)
+            for operand in operands:
+                runs[operand].readers += 1
     return runs
 
 

@@ -18,9 +18,9 @@ from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import ClassVar, NamedTuple, final
 
-from nas.canonical import canonical_id, canonical_order
+from nas.canonical import Structure, canonical_id, canonical_order
 from nas.errors import SpaceError
-from nas.reach import feeds_of, renumbered
+from nas.reach import chains_of, feeds_of, renumbered
 
 __all__ = ["Graph", "Layer", "Node", "Op", "Segment", "Shape"]
 
@@ -74,8 +74,7 @@ class Layer:
     out_bytes: int
     """Bytes of the result for one image."""
     overwrites: bool
-    """Whether it is an elementwise op of one operand, which needs no memory of its own where nothing else
-    reads that."""
+    """Whether it is elementwise on one operand: it needs no memory of its own where nothing else reads that."""
     token: bytes
     """16 bytes that stand for the op and its input shapes in a canonical id."""
 
@@ -188,26 +187,25 @@ class Graph:
 
     @cached_property
     def id(self) -> str:
-        """32 hexadecimal digits that depend on the structure only: networks built alike share it, whatever
-        their names."""
-        weighted = [position for position, layer in enumerate(self.layers) if layer.params]
-        tokens = [layer.token for layer in self.layers]
-        return canonical_id(tokens, self.offsets, self._swappable, weighted, self.exits)
+        """32 hexadecimal digits of the structure: networks built alike share them, whatever their names."""
+        return canonical_id(self._structure)
 
     @cached_property
     def canonical_order(self) -> tuple[int, ...]:
-        """Positions in an order that depends on the structure only, not on the order in which nodes were
-        written."""
-        return canonical_order(
-            [layer.token for layer in self.layers], self.offsets, self._swappable, self.exits
-        )
+        """Positions in an order that depends on the structure only, not on the order of writing."""
+        return canonical_order(self._structure)
+
+    @cached_property
+    def chains(self) -> tuple[tuple[int, int], ...]:
+        """Ranges of positions in which each node reads only the one before, which nothing else reads."""
+        return tuple(chains_of(self.offsets, self.exits))
 
     @cached_property
     def sums(self) -> Mapping[int, tuple[int, int]]:
         """MACs and parameters, added up over the nodes with equal `feeds`."""
         sums: dict[int, tuple[int, int]] = {}
         for layer, feeds in zip(self.layers, self.feeds, strict=True):
-            if layer.params:
+            if layer.params or layer.macs:
                 macs, params = sums.get(feeds, (0, 0))
                 sums[feeds] = (macs + layer.macs, params + layer.params)
         return sums
@@ -241,10 +239,8 @@ class Graph:
         that head."""
         if feeds >> exit & 1:
             return True
-        in_trunk = feeds & (
-            feeds - 1
-        )  # more than one exit needs it: the trunk of the earliest runs it for all
-        return bool(in_trunk and feeds & ((1 << exit) - 1))
+        shared = feeds & (feeds - 1)  # more than one exit needs it: the trunk of the earliest runs it for all
+        return bool(shared and feeds & ((1 << exit) - 1))
 
     def segments(self) -> tuple[Segment, ...]:
         """The pieces `trunk_0, head_0, trunk_1, head_1, …`: running trunks 0..k and head k gives exit k."""
@@ -272,7 +268,8 @@ class Graph:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Graph):
             return NotImplemented
-        return self.id == other.id and self.exits == other.exits and self.nodes == other.nodes
+        heads, other_heads = (self.exits, self.head_starts), (other.exits, other.head_starts)
+        return self.id == other.id and heads == other_heads and self.nodes == other.nodes
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -283,10 +280,17 @@ class Graph:
             f"exits={len(self.exits)})"
         )
 
-    @cached_property
-    def _swappable(self) -> frozenset[int]:
-        joins = (position for position, backs in enumerate(self.offsets) if len(backs) > 1)
-        return frozenset(position for position in joins if self.layers[position].op.commutative)
+    @property
+    def _structure(self) -> Structure:
+        joins = [position for position, backs in enumerate(self.offsets) if len(backs) > 1]
+        return Structure(
+            tokens=[layer.token for layer in self.layers],
+            offsets=self.offsets,
+            swappable={position for position in joins if self.layers[position].op.commutative},
+            weighted=[position for position, layer in enumerate(self.layers) if layer.params],
+            chains=self.chains,
+            exits=self.exits,
+        )
 
     def _segment_of(self, position: int) -> int:
         feeds = self.feeds[position]

@@ -6,12 +6,11 @@ whether `n` is odd or even (odd kernels, padded by half). So features that met t
 
 from __future__ import annotations
 
-from typing import Literal
-
 from nas.errors import SpaceError
 from nas.net import Feature, block
 from nas.ops import (
     Activation,
+    ActivationKind,
     AvgPool,
     BatchNorm,
     ChannelShuffle,
@@ -40,7 +39,6 @@ __all__ = [
     "max_pool",
 ]
 
-ActivationKind = Literal["relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu"]
 Size = int | tuple[int, int]
 
 

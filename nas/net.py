@@ -14,7 +14,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
-from types import TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast, final
 
 from nas.errors import SpaceError
@@ -31,6 +30,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=Option)
 
+_OPTION_TYPES = "strings, numbers, booleans or None"
 _MOST_FRAGMENTS = 1 << 17  # remembered blocks before the memory is emptied: some 100 MB
 
 
@@ -102,12 +102,15 @@ class Net:
             raise SpaceError(
                 f"choices must have different names, but {name!r} is asked twice; open a scope around each"
             )
-        _check_options(name, options)
+        try:
+            _check_options(name, options)
+        except TypeError:  # unhashable: a list of options in place of options
+            raise SpaceError(f"options must be {_OPTION_TYPES}, but choice {name!r} has {options}") from None
         answer = self._answer(name, options)
         if answer not in options:
             raise SpaceError(f"choice {name!r} must be one of {options}, but got {answer!r}")
-        self.choices[name] = answer
-        return cast(T, answer)
+        self.choices[name] = chosen = options[options.index(cast(T, answer))]  # 3 where a file says 3.0
+        return chosen
 
     def scope(self, name: str) -> Scope:
         """A context in which names of choices and layers begin with `name.`"""
@@ -132,10 +135,9 @@ class Net:
         start = len(self._layers)
         with self.scope(self._free_name(name)):
             logits = head(*features, **settings)
-        if len(logits.shape) != 1 or logits.index < start:
-            raise SpaceError(
-                f"a head must write layers that end in logits (K,), but {name!r} ends in {logits.shape}"
-            )
+        own = isinstance(logits, Feature) and logits.net is self and logits.index >= start
+        if not own or len(logits.shape) != 1:
+            raise SpaceError(f"a head must write layers that end in logits (K,), but it gives {logits}")
         classes = {self._layers[head[-1]].shape for head in self._heads} | {logits.shape}
         if len(classes) > 1:
             raise SpaceError(f"exits must have equally many classes, but got {sorted(classes)}")
@@ -189,9 +191,7 @@ class Scope:
     def __enter__(self) -> None:
         self._net._prefix = self._inside
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._net._prefix = self._before
 
 
@@ -210,7 +210,7 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
     def placed(*args: P.args, **kwargs: P.kwargs) -> R:
         name = cast(str, kwargs.pop("name", default))
         features, settings = _split(args)
-        net = features[0].net
+        net = _net_of(features)
         start = len(net._layers)
         key = (
             function,
@@ -218,13 +218,19 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
             settings,
             tuple(kwargs.items()) if kwargs else (),
         )
-        fragment = net._memory.get(key)
+        try:
+            fragment = net._memory.get(key)
+        except TypeError:
+            raise SpaceError(f"settings must be hashable, but {name!r} got {key[2:]}; use tuples") from None
         if fragment is not None:
             return cast(R, net._replay(fragment, name))
         asked, closed, first_span = len(net.choices), len(net._heads), len(net._names)
         scope = Scope(net, net._free_name(name))
+        # A remembered block does not tell which names it takes, so one that runs does not either.
+        taken, net._taken = net._taken, {}
         with scope:
             result = function(*args, **kwargs)
+        net._taken = taken
         movable = len(net.choices) == asked and len(net._heads) == closed
         fragment = net._record(start, first_span, result, scope._inside) if movable else None
         if fragment is not None and _reads_only(fragment, key[1]):
@@ -249,9 +255,17 @@ def _split(args: Sequence[object]) -> tuple[list[Feature], tuple[object, ...]]:
             settings.append((Feature, len(arg)))
         else:
             settings.append(arg)
+    return features, tuple(settings)
+
+
+def _net_of(features: Sequence[Feature]) -> Net:
     if not features:
         raise SpaceError("a block must be given a feature as positional argument, but got none")
-    return features, tuple(settings)
+    net = features[0].net
+    for feature in features:
+        if feature.net is not net:
+            raise SpaceError(f"features must belong to one net, but a block got {features} of several")
+    return net
 
 
 def _reads_only(fragment: Fragment, inputs: tuple[tuple[int, Shape], ...]) -> bool:
@@ -270,9 +284,7 @@ def _check_options(name: str, options: tuple[Option, ...]) -> None:
     if len(set(options)) < len(options):
         raise SpaceError(f"options must differ, but choice {name!r} has {options}")
     if any(option is not None and not isinstance(option, str | int | float) for option in options):
-        raise SpaceError(
-            f"options must be strings, numbers, booleans or None, but choice {name!r} has {options}"
-        )
+        raise SpaceError(f"options must be {_OPTION_TYPES}, but choice {name!r} has {options}")
 
 
 def answers_from(choices: Mapping[str, Option]) -> Answer:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, final, get_args
 
 from nas.errors import SpaceError
 from nas.graph import Op, Shape
-from nas.window import image_shape, pooled_shape, window
+from nas.window import image_shape, output_size, pooled_shape
 
 __all__ = [
     "Activation",
+    "ActivationKind",
     "Add",
     "AvgPool",
     "BatchNorm",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 Pair = tuple[int, int]
+ActivationKind = Literal["relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu"]
 
 
 @final
@@ -83,10 +85,11 @@ class Conv2d(Op):
     bias: bool = False
 
     def __post_init__(self) -> None:
-        if self.out_channels < 1 or self.groups < 1 or self.out_channels % self.groups:
+        whole = isinstance(self.out_channels, int) and isinstance(self.groups, int)
+        if not whole or self.out_channels < 1 or self.groups < 1 or self.out_channels % self.groups:
             raise SpaceError(
-                f"out_channels must be a positive multiple of groups, but got {self.out_channels=}, "
-                f"{self.groups=}"
+                f"out_channels must be a positive integer, a multiple of groups, but got "
+                f"{self.out_channels=}, {self.groups=}"
             )
 
     def out_shape(self, *inputs: Shape) -> Shape:
@@ -95,7 +98,7 @@ class Conv2d(Op):
             raise SpaceError(
                 f"in_channels must be a multiple of groups, but got {channels} and {self.groups}"
             )
-        return (self.out_channels, *window(x, self.kernel_size, self.stride, self.padding))
+        return (self.out_channels, *output_size(x, self.kernel_size, self.stride, self.padding))
 
     def weights(self, *inputs: Shape) -> Mapping[str, Shape]:
         (x,) = inputs
@@ -116,8 +119,8 @@ class Linear(Op):
     bias: bool = True
 
     def __post_init__(self) -> None:
-        if self.out_features < 1:
-            raise SpaceError(f"out_features must be at least 1, but got {self.out_features}")
+        if not isinstance(self.out_features, int) or self.out_features < 1:
+            raise SpaceError(f"out_features must be a positive integer, but got {self.out_features}")
 
     def out_shape(self, *inputs: Shape) -> Shape:
         (x,) = inputs
@@ -164,7 +167,13 @@ class Activation(Op):
 
     in_place: ClassVar[bool] = True
 
-    kind: Literal["relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu"] = "relu"
+    kind: ActivationKind = "relu"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(ActivationKind):
+            raise SpaceError(
+                f"an activation must be one of {get_args(ActivationKind)}, but got {self.kind!r}"
+            )
 
     def out_shape(self, *inputs: Shape) -> Shape:
         (x,) = inputs

@@ -1,10 +1,12 @@
-"""Which exits each node of a network feeds, and what is left when nodes that feed none are dropped."""
+"""How the nodes of a network hang together: which exits they feed, and where features branch or join."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["feeds_of", "renumbered"]
+__all__ = ["chains_of", "feeds_of", "renumbered"]
+
+_BEFORE = (1,)  # reads the node before, and no other
 
 
 def feeds_of(offsets: Sequence[tuple[int, ...]], exits: Sequence[int]) -> list[int]:
@@ -21,6 +23,21 @@ def feeds_of(offsets: Sequence[tuple[int, ...]], exits: Sequence[int]) -> list[i
             for back in offsets[position]:
                 feeds[position - back] |= mask
     return feeds
+
+
+def chains_of(offsets: Sequence[tuple[int, ...]], exits: Sequence[int]) -> list[tuple[int, int]]:
+    """Ranges (start, stop) of nodes in which each reads only the one before, which nothing else reads.
+
+    Features branch, join and leave between chains only, so most work on a network is work on its chains.
+    """
+    starts = {0, *(exit + 1 for exit in exits)}
+    for position, backs in enumerate(offsets):
+        if backs != _BEFORE:
+            starts.add(position)
+            starts.update([position - back + 1 for back in backs])
+    ordered = sorted(starts)
+    stops = [*ordered[1:], len(offsets)]
+    return [chain for chain in zip(ordered, stops, strict=True) if chain[0] < chain[1]]
 
 
 def renumbered(

@@ -196,7 +196,7 @@ class Candidate:
 def load_space(name: str) -> SearchSpace | Architecture:
     """What `module:attribute` names: a search space, or a fixed architecture (a published network)."""
     module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
+    if not module_name or module_name.startswith(".") or not attribute:
         raise SpaceError(
             f"a space must be named module:attribute, but got {name!r}; try search_spaces.mobile:space"
         )

@@ -60,6 +60,7 @@ def write_tensors(path: Path, tensors: Tensors, kind: str, values: Mapping[str, 
         from safetensors.numpy import save_file
     except ImportError as error:
         raise MissingExtraError.of("safetensors", "search") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     save_file(
         dict(tensors), part, {"format": kind} | {key: json.dumps(value) for key, value in values.items()}

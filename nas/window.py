@@ -5,7 +5,7 @@ from __future__ import annotations
 from nas.errors import SpaceError
 from nas.graph import Shape
 
-__all__ = ["image_shape", "pooled_shape", "window"]
+__all__ = ["image_shape", "output_size", "pooled_shape"]
 
 Pair = tuple[int, int]
 
@@ -18,7 +18,7 @@ def image_shape(reader: str, *inputs: Shape) -> Shape:
     return x
 
 
-def window(x: Shape, kernel_size: Pair, stride: Pair, padding: Pair) -> Pair:
+def output_size(x: Shape, kernel_size: Pair, stride: Pair, padding: Pair) -> Pair:
     """Height and width after a sliding window: `floor((size + 2 padding - kernel) / stride) + 1`."""
     if min(*kernel_size, *stride) < 1 or min(padding) < 0:
         raise SpaceError(f"a window must be positive, but got {kernel_size=}, {stride=}, {padding=}")
@@ -39,4 +39,4 @@ def pooled_shape(kernel_size: int, stride: int, padding: int, *inputs: Shape) ->
     x = image_shape("a pool", *inputs)
     if 2 * padding > kernel_size:
         raise SpaceError(f"padding must be at most half the window, but got {padding} for {kernel_size}")
-    return (x[0], *window(x, (kernel_size,) * 2, (stride,) * 2, (padding,) * 2))
+    return (x[0], *output_size(x, (kernel_size,) * 2, (stride,) * 2, (padding,) * 2))

@@ -1,5 +1,6 @@
 """ONNX written from a graph computes what the torch model of that graph computes."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas import ops
-from nas.errors import SpaceError
+from nas.errors import MissingExtraError, SpaceError
 from nas.graph import Graph, Op, Segment, Shape
 from nas.layers import (
     activation,
@@ -223,6 +224,12 @@ def test_an_op_of_ones_own() -> None:
 
     logits = run(onnx_model(graph, random_weights(graph)), {"image": np.full((1, 3, 4, 4), 255, np.uint8)})
     np.testing.assert_allclose(logits["logits"], np.log1p(np.exp(127.5 / 64)).repeat(3)[None], rtol=1e-5)
+
+
+def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r"nas-dial\[search\]"):
+        onnx_model(GRAPHS[0], random_weights(GRAPHS[0]))
 
 
 def test_reserved_names_do_not_collide() -> None:

@@ -6,5 +6,6 @@ from nas.bundle.contents import SegmentFile as SegmentFile
 from nas.bundle.contents import write_bundle as write_bundle
 from nas.bundle.level import Latency as Latency
 from nas.bundle.level import Level as Level
+from nas.bundle.level import undominated as undominated
 
-__all__ = ["Bundle", "BundleModel", "Latency", "Level", "SegmentFile", "write_bundle"]
+__all__ = ["Bundle", "BundleModel", "Latency", "Level", "SegmentFile", "undominated", "write_bundle"]

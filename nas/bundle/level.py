@@ -1,11 +1,12 @@
 """A level, the unit in which a device turns quality up and down, and the measured time that it costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
 
 from nas.bundle import fields
 
-__all__ = ["Latency", "Level"]
+__all__ = ["Latency", "Level", "undominated"]
 
 
 @final
@@ -81,3 +82,15 @@ class Level:
             energy_mj=None if energy_mj is None else fields.number(record, "energy_mj", where),
             thresholds=None if thresholds is None else fields.numbers(record, "thresholds", where),
         )
+
+
+def undominated(levels: Sequence[Level]) -> tuple[int, ...]:
+    """Numbers of the levels that no other beats in time and accuracy, so that each costs more and is more
+    accurate than the one before. Unless all are measured, MACs stand in for time."""
+    timed = all(level.latency for level in levels)
+    costs = [level.latency.p50_ms if timed and level.latency else level.macs for level in levels]
+    best: list[int] = []
+    for number in sorted(range(len(levels)), key=lambda number: (costs[number], -levels[number].accuracy)):
+        if not best or levels[number].accuracy > levels[best[-1]].accuracy:
+            best.append(number)
+    return tuple(best)

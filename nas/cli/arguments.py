@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
-__all__ = ["add_folder", "add_json", "positive", "shape"]
+__all__ = ["add_folder", "add_json", "natural", "objective", "positive", "shape"]
 
 
 def add_folder(parser: ArgumentParser) -> None:
@@ -21,6 +21,21 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
     return int(text)
+
+
+def natural(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"must be a whole number of at least 0, but got {text!r}")
+    return int(text)
+
+
+def objective(text: str) -> str:
+    """A direction and a metric, as in `minimize:latency_ms`."""
+    direction, _, metric = text.partition(":")
+    if direction not in ("maximize", "minimize") or not metric or ":" in metric:
+        raise ArgumentTypeError(f"must be maximize:METRIC or minimize:METRIC, but got {text!r}")
+    return text
 
 
 def shape(text: str) -> tuple[int, ...]:

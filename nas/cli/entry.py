@@ -20,7 +20,7 @@ from nas.errors import (
     StudyError,
 )
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main", "make_parser"]
 
 COMMANDS: Mapping[str, ModuleType] = MappingProxyType(
     {
@@ -47,7 +47,7 @@ MISUSE = (BudgetError, BundleError, DataError, SpaceError, StudyError)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; argparse itself ends the process with code 2 where the command line is misused."""
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     if str(Path.cwd()) not in sys.path:  # the user's own spaces are found as with `python -m nas`
         sys.path.append(str(Path.cwd()))
     try:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nas", description="Search, train, export and run networks.")
     parser.add_argument("--debug", action="store_true", help="show where an error arose (or set NAS_DEBUG=1)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name in EXTRAS:
         error = MissingExtraError.of(error.name, EXTRAS[error.name])
     if isinstance(error, NasError | OSError | ImportError):
         return str(error)

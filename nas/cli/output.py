@@ -20,4 +20,8 @@ def write_table(table: Table) -> None:
     numeric = table.numeric or (False,) * len(widths)
     for line in lines:
         cells = zip(line, widths, numeric, strict=True)
-        print("  ".join(f"{cell:>{width}}" if right else f"{cell:<{width}}" for cell, width, right in cells).rstrip())
+        print(
+            "  ".join(
+                f"{cell:>{width}}" if right else f"{cell:<{width}}" for cell, width, right in cells
+            ).rstrip()
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -13,23 +14,31 @@ __all__ = ["LiveLine", "duration"]
 
 @final
 class LiveLine:
-    """A context in which `show` replaces the line shown before; it is wiped at the end."""
+    """A context in which a line of text replaces the one before; it is wiped at the end."""
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._live = self._stream.isatty()
         self._clock = clock
         self._start_s = clock()
+        self._start_done: int | None = None
 
-    @property
-    def elapsed_s(self) -> float:
-        return self._clock() - self._start_s
+    def count(self, done: int, total: int, text: str) -> None:
+        """Show how far the work is, what `text` says of it, and the time taken and left.
 
-    def show(self, text: str, done: int, total: int) -> None:
-        """Show how far the work is, what `text` says of it, and the time taken and left."""
-        left_s = self.elapsed_s / done * (total - done) if done else None
-        left = "" if left_s is None else f", {duration(left_s)} left"
-        self._write(f"{done}/{total}  {text}  {duration(self.elapsed_s)}{left}")
+        What was done at the first call was done before, hence tells nothing of the speed.
+        """
+        if self._start_done is None:
+            self._start_done = done
+        elapsed_s, fresh = self._clock() - self._start_s, done - self._start_done
+        left = f", {duration(elapsed_s / fresh * (total - done))} left" if fresh else ""
+        self.show(f"{done}/{total}  {text}  {duration(elapsed_s)}{left}")
+
+    def show(self, text: str) -> None:
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write(f"\r\x1b[K{text[:width]}")  # back to the start, wipe to the end
+            self._stream.flush()
 
     def __enter__(self) -> LiveLine:
         return self
@@ -37,12 +46,7 @@ class LiveLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._write("")
-
-    def _write(self, text: str) -> None:
-        if self._live:
-            self._stream.write(f"\r\x1b[K{text}")  # back to the start, wipe to the end
-            self._stream.flush()
+        self.show("")
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from nas.model import Model
 from nas.runtime import Runtime
 from nas.train import predict
 
-__all__ = ["MeasuredExit", "best_levels", "check_parity", "measured_exits"]
+__all__ = ["MeasuredExit", "check_parity", "dial_levels", "measured_exits"]
 
 _BATCH = 256
 _PARITY_IMAGES = 512
@@ -48,14 +48,19 @@ class MeasuredExit:
         return self.level.to_json() | {"test_accuracy": self.test_accuracy}
 
 
-def best_levels(exits: Sequence[MeasuredExit]) -> tuple[Level, ...]:
-    """The exits that no other beats in time and accuracy, fastest first, so that each is also more accurate
-    than the one before. Without times, MACs stand in."""
-    best: list[MeasuredExit] = []
-    for found in sorted(exits, key=lambda found: (_cost(found), -found.accuracy)):
-        if not best or found.accuracy > best[-1].accuracy:
-            best.append(found)
-    return tuple(found.level for found in best)
+def dial_levels(exits: Sequence[MeasuredExit]) -> tuple[Level, ...]:
+    """The exits to choose from, fastest first: those than which no faster exit of the same model is better.
+
+    Exits of other models do not count, because going on to the next exit of one model costs least: that is
+    for the policy to weigh, see `nas.bundle.undominated`. Without times, MACs stand in.
+    """
+    best: dict[str, float] = {}
+    levels = []
+    for level in sorted((found.level for found in exits), key=lambda level: (_cost(level), -level.accuracy)):
+        if level.accuracy >= best.get(level.model, 0.0):
+            best[level.model] = level.accuracy
+            levels.append(level)
+    return tuple(levels)
 
 
 def check_parity(runtime: Runtime, name: str, model: Model, images: NDArray[np.uint8]) -> None:
@@ -105,5 +110,5 @@ def _logits(runtime: Runtime, name: str, images: NDArray[np.uint8]) -> list[NDAr
     return [np.concatenate(exit_rows) for exit_rows in zip(*rows, strict=True)]
 
 
-def _cost(found: MeasuredExit) -> float:
-    return found.macs if found.latency is None else found.latency.p50_ms
+def _cost(level: Level) -> float:
+    return level.macs if level.latency is None else level.latency.p50_ms

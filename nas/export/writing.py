@@ -15,7 +15,7 @@ from typing import Any
 from nas.bundle import Bundle, BundleModel, Level, SegmentFile, write_bundle
 from nas.data import Data
 from nas.errors import BundleError
-from nas.export.measuring import MeasuredExit, best_levels, check_parity, measured_exits
+from nas.export.measuring import MeasuredExit, check_parity, dial_levels, measured_exits
 from nas.latency import Target
 from nas.model import Model
 from nas.onnx import onnx_model, shipped_segments, tensor_names
@@ -43,8 +43,9 @@ def export(
 
     The files are run on validation images at every exit and must give the models' logits, else `BundleError`
     is raised and nothing is written. Each exit is timed on the target. The levels are the exits that none
-    beats in time and validation accuracy; what was found for all of them, test accuracy included, is
-    `provenance["exits"]`. `torch_weights` adds each model as safetensors, `progress` is told each step.
+    of the same model beats in time and validation accuracy; what was found for all of them, test accuracy
+    included, is `provenance["exits"]`. `torch_weights` adds each model as safetensors, `progress` is told
+    each step.
     """
     _check_models(models, data)
     tell = progress or _silent
@@ -69,7 +70,7 @@ def export(
         "exits": [found.to_json() for found in exits],
         **(provenance or {}),
     }
-    return write_bundle(folder, replace(draft, levels=best_levels(exits), provenance=origin), files)
+    return write_bundle(folder, replace(draft, levels=dial_levels(exits), provenance=origin), files)
 
 
 def _draft(

@@ -38,7 +38,7 @@ class LatencyTable:
     segment. With a `path`, entries are kept in a JSON file, which belongs to one target.
     """
 
-    def __init__(self, target: Target, path: str | Path | None = None, *, seconds: float = 0.05) -> None:
+    def __init__(self, target: Target, path: str | Path | None = None, *, seconds: float = 0.02) -> None:
         self.target = target
         self._path = None if path is None else Path(path)
         self._seconds = seconds

@@ -76,7 +76,8 @@ class Model(nn.Module):
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Copies of all tensors that the graph declares, trained or not, by their names in the state dict."""
-        return {key: np.array(value.cpu(), np.float32, order="C") for key, value in self._tensors().items()}
+        tensors = {key: value.cpu().numpy() for key, value in self._tensors().items()}
+        return {key: np.array(value, np.float32, order="C") for key, value in tensors.items()}
 
     def set_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Take over what `weights` of an equal graph gave."""
@@ -104,6 +105,7 @@ class Model(nn.Module):
         }
 
 
+@final
 class _Step(NamedTuple):
     """Layers run one after the other: the first on features read by index, the others on the result
     before."""

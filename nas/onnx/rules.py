@@ -36,14 +36,15 @@ __all__ = ["FLOAT", "UINT8", "LayerWriter", "Weights", "onnx_nodes"]
 Weights = Mapping[str, NDArray[np.float32]]
 
 FLOAT, UINT8, _INT64 = 1, 2, 7  # onnx.TensorProto.DataType
+_F, _I, _INTS = 1, 2, 7  # onnx.AttributeProto.AttributeType
 
 
 @final
 class LayerWriter:
     """One layer on its way into an ONNX graph: what a rule of `onnx_nodes` reads, and how it writes.
 
-    `inputs` and `output` are names of tensors, `weights` the layer's own, buffers included, under the names
-    that the op gives them.
+    `inputs` and `output` are names of tensors, `shape` is that of the output without N, `weights` are the
+    layer's own, buffers included, under the names that the op gives them.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class LayerWriter:
         written = self._proto.node.add(op_type=op_type, name=output, input=inputs, output=[output])
         for name, value in attributes.items():
             if isinstance(value, list):
-                written.attribute.add(name=name, type=7, ints=value)
+                written.attribute.add(name=name, type=_INTS, ints=value)
             elif isinstance(value, float):
-                written.attribute.add(name=name, type=1, f=value)
+                written.attribute.add(name=name, type=_F, f=value)
             else:
-                written.attribute.add(name=name, type=2, i=value)
+                written.attribute.add(name=name, type=_I, i=value)
         return output
 
     def constant(self, name: str, value: Any) -> str:

@@ -16,11 +16,10 @@ __all__ = ["random_weights"]
 def random_weights(
     graph: Graph, seed: int = 0, *, positions: Iterable[int] | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """Weights of all nodes, or of those at some positions, that keep features near unit size (He et al.,
-    https://arxiv.org/abs/1502.01852).
+    """Weights of all nodes, or of those at some positions, with which features keep their size.
 
-    For measuring a network before it is trained: numbers too small for the processor's fast path would make
-    it look slow.
+    Otherwise numbers too small for the processor's fast path would make an untrained network look slow. The
+    scale is that of He et al. (https://arxiv.org/abs/1502.01852).
     """
     rng = np.random.default_rng(seed)
     flat = {"bias": 0.0, "running_mean": 0.0, "mean": 127.5, "std": 64.0}

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from nas.bundle import Level
+from nas.bundle import Bundle, Level
 
 if TYPE_CHECKING:
     from nas.search import Objective, Trial
 
-__all__ = ["Table", "level_table", "trial_table"]
+__all__ = ["Table", "exit_table", "level_table", "trial_table"]
 
 HEADINGS = {
     "macs": "MACs",
@@ -22,6 +22,7 @@ HEADINGS = {
     "latency_ms": "ms",
     "energy_mj": "mJ",
 }
+WHOLE = ("macs", "flops", "params", "peak_bytes", "size_bytes")
 
 
 @final
@@ -50,7 +51,9 @@ class Table:
 def level_table(levels: Sequence[Level]) -> Table:
     """The levels of a bundle; accuracy is that on validation images."""
     header = ("level", "model", "exit", "accuracy", "MACs", "ms p50", "ms p95")
-    times = [(level.latency.p50_ms, level.latency.p95_ms) if level.latency else (None, None) for level in levels]
+    times = [
+        (level.latency.p50_ms, level.latency.p95_ms) if level.latency else (None, None) for level in levels
+    ]
     return Table.of(
         header,
         [
@@ -60,24 +63,37 @@ def level_table(levels: Sequence[Level]) -> Table:
     )
 
 
+def exit_table(bundle: Bundle) -> Table:
+    """All exits of a bundle's networks with the accuracy on test images, which chose nothing."""
+    found = bundle.provenance.get("exits", ())
+    rows = [
+        (exit["model"], exit["exit"], exit["accuracy"], exit.get("test_accuracy"), exit["macs"])
+        for exit in found
+    ]
+    return Table.of(("model", "exit", "validation accuracy", "test accuracy", "MACs"), rows)
+
+
 def trial_table(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Table:
-    """Trials with the metrics that are objectives, then costs that always are known."""
+    """Trials with the objectives and two costs that always are known; what became of them, unless all are
+    complete."""
     metrics = tuple(dict.fromkeys((*(objective.metric for objective in objectives), "macs", "params")))
-    whole = ("macs", "flops", "params", "peak_bytes", "size_bytes")
+    told = any(trial.state != "complete" for trial in trials)
     rows = [
         (
             trial.number,
             trial.architecture.id[:12],
-            trial.state,
-            *(
-                int(value) if value is not None and key.partition("@")[0] in whole else value
-                for key, value in ((key, trial.values.get(key)) for key in metrics)
-            ),
-            trial.reason,
+            *(_value(metric, trial.values.get(metric)) for metric in metrics),
+            *((trial.state, trial.reason) if told else ()),
         )
         for trial in trials
     ]
-    return Table.of(("trial", "network", "state", *map(_heading, metrics), "reason"), rows)
+    end = ("state", "reason") if told else ()
+    return Table.of(("trial", "network", *map(_heading, metrics), *end), rows)
+
+
+def _value(metric: str, value: float | None) -> float | None:
+    """Counts as whole numbers."""
+    return value if value is None or metric.partition("@")[0] not in WHOLE else int(value)
 
 
 def _heading(metric: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, final
 
-from nas.bundle import Level
+from nas.bundle import Level, undominated
 from nas.errors import BundleError, DataError
 from nas.runtime.signals import Signals
 
@@ -88,13 +88,15 @@ class Governor:
 class BatteryBands(Policy):
     """One band of battery charge per level, the fullest for the top level; the top level while charging.
 
-    `bands` are the charges (0..1, rising) where levels meet, equally wide bands by default. A boundary
+    `dial` are the levels to choose from, cheapest first; by default those that no other beats in time and
+    accuracy. `bands` are the charges (0..1, rising) where they meet, equally wide by default. A boundary
     counts as crossed `hysteresis_ratio` beyond it, but never more than half of the narrowest band. Two
     switches are at least `dwell_s` apart as far as signals tell the time. Without a battery reading the
     level stays as it is, at first the top.
     """
 
     bands: tuple[float, ...] | None = None
+    dial: tuple[int, ...] | None = None
     hysteresis_ratio: float = 0.03
     dwell_s: float = 30.0
 
@@ -105,6 +107,10 @@ class BatteryBands(Policy):
                 raise ValueError(
                     f"bands must rise between 0 and 1, but got {self.bands}; sort charges such as 0.4"
                 )
+        if self.dial is not None:
+            object.__setattr__(self, "dial", tuple(self.dial))
+            if not self.dial or not all(low < high for low, high in pairwise((-1, *self.dial))):
+                raise ValueError(f"dial must be levels in rising order, but got {self.dial}; sort them")
         for name, value in (("hysteresis_ratio", self.hysteresis_ratio), ("dwell_s", self.dwell_s)):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be finite and not below 0, but got {value}; give 0 for none")
@@ -121,25 +127,34 @@ class BatteryBands(Policy):
         return wanted, f"{cause}: level {now} -> {wanted}"
 
     def _wanted(self, governor: Governor, signals: Signals) -> tuple[int, str]:
-        top, level, charge = len(governor.levels) - 1, governor.level, signals.battery_ratio
-        bands = self._bands(top)
+        dial, charge = self._dial(governor.levels), signals.battery_ratio
+        bands = self._bands(len(dial))
         if signals.charging:
-            return top, "charging"
+            return dial[-1], "charging"
         if charge is None:
-            return level, "no battery reading"
+            return governor.level, "no battery reading"
         margin = min(self.hysteresis_ratio, min(high - low for low, high in pairwise((0, *bands, 1))) / 2)
-        lower = sum(charge >= bound - margin for bound in bands[:level])
-        if lower < level:
-            return lower, f"battery {_percent(charge)} < {_percent(bands[lower] - margin)}"
-        upper = level + sum(charge > bound + margin for bound in bands[level:])
-        if upper > level:
-            return upper, f"battery {_percent(charge)} > {_percent(bands[upper - 1] + margin)}"
-        return level, f"battery {_percent(charge)}"
+        now = max(0, sum(level <= governor.level for level in dial) - 1)
+        lower = sum(charge >= bound - margin for bound in bands[:now])
+        if lower < now:
+            return dial[lower], f"battery {_percent(charge)} < {_percent(bands[lower] - margin)}"
+        upper = now + sum(charge > bound + margin for bound in bands[now:])
+        if upper > now:
+            return dial[upper], f"battery {_percent(charge)} > {_percent(bands[upper - 1] + margin)}"
+        return dial[now], f"battery {_percent(charge)}"
 
-    def _bands(self, top: int) -> tuple[float, ...]:
-        bands = tuple(i / (top + 1) for i in range(1, top + 1)) if self.bands is None else self.bands
-        if len(bands) != top:
-            rule = f"bands must be one fewer than the {top + 1} levels"
+    def _dial(self, levels: tuple[Level, ...]) -> tuple[int, ...]:
+        if self.dial is None:
+            return undominated(levels)
+        if self.dial[-1] >= len(levels):
+            rule = f"dial must name levels from 0 to {len(levels) - 1}"
+            raise BundleError(f"{rule}, but got {self.dial}; choose levels of the bundle")
+        return self.dial
+
+    def _bands(self, count: int) -> tuple[float, ...]:
+        bands = tuple(i / count for i in range(1, count)) if self.bands is None else self.bands
+        if len(bands) != count - 1:
+            rule = f"bands must be one fewer than the {count} levels of the dial"
             raise BundleError(f"{rule}, but got {len(bands)}; leave them out for equal bands")
         return bands
 

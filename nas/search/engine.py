@@ -7,6 +7,7 @@ that is asked. The copy holds exactly what is stored, so a proposal is the same 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import final
 
 import optuna
@@ -15,6 +16,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from nas.net import Answer, Option
+from nas.search.journal import quiet_optuna
+from nas.search.sampler import Given
 from nas.search.trial import Trial
 from nas.space import Architecture, SearchSpace
 
@@ -36,10 +39,12 @@ class Engine:
     def __init__(self, space: SearchSpace, stored: optuna.Study) -> None:
         self._space = space
         self._stored = stored
-        self._copy = optuna.create_study(directions=stored.directions)
+        with quiet_optuna():
+            self._copy = optuna.create_study(directions=stored.directions)
         self._options: dict[str, tuple[Option, ...]] = {}
-        for trial in stored.get_trials():
-            trial.system_attrs.pop(_LEGACY_CONSTRAINTS, None)
+        for done in stored.get_trials(deepcopy=False):
+            trial = copy(done)
+            trial.system_attrs = {k: v for k, v in done.system_attrs.items() if k != _LEGACY_CONSTRAINTS}
             self._copy.add_trial(trial)
             for name, distribution in trial.distributions.items():
                 assert isinstance(distribution, CategoricalDistribution), "choices are categorical"
@@ -51,13 +56,14 @@ class Engine:
 
     def ask(self, sampler: BaseSampler, proposal: Architecture | None = None) -> optuna.Trial:
         """A new trial of the sampler's choices, or of a network proposed by other means."""
-        self._copy.sampler = sampler
         if proposal is not None:
-            stored, params = dict(proposal.choices), {}
+            stored = dict(proposal.choices)
+            params: dict[str, Option] = {}
             self._space.resolve(
                 lambda name, options: params.setdefault(self._key(name, options), stored[name])
             )
-            self._copy.enqueue_trial(params)
+            sampler = Given(sampler, params)
+        self._copy.sampler = sampler
         return self._copy.ask()
 
     def answer(self, asked: optuna.Trial) -> Answer:
@@ -67,8 +73,8 @@ class Engine:
     def tell(
         self, asked: optuna.Trial, trial: Trial, *, excess: Mapping[str, float], values: Sequence[float]
     ) -> None:
-        """Finish an asked trial and store it, in one write. `values` are those of the objectives, if
-        known."""
+        """Finish an asked trial and store it, in one write. `values` are the objectives' where it is
+        complete."""
         for key, over in excess.items():
             asked.set_constraint(key, over)
         for key, value in trial.to_json().items():

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import IO, Any, final
 
 import optuna
-from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from nas.errors import StudyError
 from nas.search.record import Settings, StudyRecord
 from nas.search.trial import Trial
 
-__all__ = ["JournalFile", "check_folder", "open_study", "read_study"]
+__all__ = ["JournalFile", "check_folder", "open_study", "quiet_optuna", "read_study"]
 
 
 @final
@@ -57,8 +57,9 @@ class JournalFile(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with self._path.open("ab", buffering=0) as file:
+        with self._path.open("ab") as file:
             file.write(text.encode())
+            file.flush()
             os.fsync(file.fileno())
 
     def drop_torn_line(self) -> None:
@@ -92,14 +93,13 @@ def open_study(folder: Path, settings: Settings) -> Iterator[optuna.Study]:
             _write(folder / "study.json", settings.to_json() | {"versions": _versions()})
         journal = JournalFile(folder / "study.journal")
         journal.drop_torn_line()
-        with _quiet_optuna():
-            study = optuna.create_study(
-                storage=JournalStorage(journal),
-                study_name=settings.space,
-                directions=[objective.direction for objective in settings.objectives],
-                load_if_exists=True,
-            )
-            study.set_metric_names([objective.metric for objective in settings.objectives])
+        storage = JournalStorage(journal)
+        study = _load(storage, settings)
+        if study is None:
+            directions = [objective.direction for objective in settings.objectives]
+            with quiet_optuna():
+                study = optuna.create_study(storage=storage, study_name=settings.space, directions=directions)
+                study.set_metric_names([objective.metric for objective in settings.objectives])
         yield study
 
 
@@ -122,13 +122,17 @@ def read_study(folder: str | Path) -> StudyRecord:
     folder = Path(folder)
     settings = _read_settings(folder)
     path = folder / "study.journal"
-    storage = JournalStorage(JournalFile(path)) if path.exists() else InMemoryStorage()
-    if settings.space not in optuna.get_all_study_names(storage):
-        return StudyRecord(settings, ())
-    with _quiet_optuna():
-        study = optuna.load_study(study_name=settings.space, storage=storage)
-    stored = study.get_trials(deepcopy=False)
+    study = _load(JournalStorage(JournalFile(path)), settings) if path.exists() else None
+    stored = study.get_trials(deepcopy=False) if study else []
     return StudyRecord(settings, tuple(Trial.from_json(trial.user_attrs) for trial in stored))
+
+
+def _load(storage: JournalStorage, settings: Settings) -> optuna.Study | None:
+    """The stored study; None where a crash came before it was made."""
+    if settings.space not in optuna.get_all_study_names(storage):
+        return None
+    with quiet_optuna():
+        return optuna.load_study(study_name=settings.space, storage=storage)
 
 
 def _acquire(lock: IO[str], folder: Path) -> None:
@@ -177,7 +181,7 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _quiet_optuna() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
     """Without Optuna's notices of studies made and of what is experimental."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

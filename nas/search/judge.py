@@ -53,8 +53,8 @@ class Verdict:
     hold."""
     reason: str = ""
     """Why it does not fit, in words."""
-    unasked: int = 0
-    """Limits not judged, because one before them does not hold."""
+    unasked: tuple[str, ...] = ()
+    """Keys of limits not judged, because one before them does not hold."""
 
     @property
     def violated(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Verdict:
     @property
     def distance(self) -> tuple[int, float]:
         """How far from fitting, to be compared; (0, 0.0) where everything holds."""
-        return self.unasked, sum(excess for excess in self.excess.values() if excess > 0)
+        return len(self.unasked), sum(excess for excess in self.excess.values() if excess > 0)
 
 
 @final
@@ -122,11 +122,12 @@ class Judge:
             for key, over in excess.items()
             if over > 0
         ]
-        return Verdict(values, excess, "; ".join(reasons), sum(key not in excess for key in self._limits))
+        unasked = tuple(key for key in self._limits if key not in excess)
+        return Verdict(values, excess, "; ".join(reasons), unasked)
 
     def unbuildable(self, error: SpaceError) -> Verdict:
         """The verdict on choices that do not build a network."""
-        return Verdict({}, {"shape": 1.0}, str(error), len(self._limits))
+        return Verdict({}, {"shape": 1.0}, str(error), tuple(self._limits))
 
     def _ask(self, key: str, candidate: Candidate, *, measuring: bool) -> float:
         metric, exit = _parts(key)

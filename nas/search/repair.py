@@ -19,6 +19,7 @@ _FRESH_RATIO = 0.2  # steps that draw a new network instead of changing the near
 _DOUBLE_RATIO = 0.25  # changes that are two at once, which leaves local minima
 
 
+@final
 class _Place(NamedTuple):
     architecture: Architecture
     distance: tuple[int, float]
@@ -34,6 +35,7 @@ class Walk:
         self._rng = rng
         self._steps = 0
         self._least: dict[str, float] = {}
+        self._skipped: set[str] = set()
         self._closest: Verdict | None = None
         self._unbuildable: SpaceError | None = None
 
@@ -54,7 +56,7 @@ class Walk:
         return None
 
     def error(self, budget: Budget) -> BudgetError | SpaceError:
-        """Why nothing was found: the nearest that each limit in the way can be met."""
+        """Why nothing was found, with the closest value found for each limit in the way."""
         if self._closest is None:
             assert self._unbuildable is not None, "a walk that found nothing saw a verdict or an error"
             return self._unbuildable
@@ -62,18 +64,17 @@ class Walk:
         alone = [limit for limit in failing if self._least.get(limit.key, math.inf) > limit.bound]
         if alone:
             return BudgetError(f"{'; '.join(map(self._nearest, alone))}; raise the bound")
-        values = self._closest.values
-        found = (f"{limit.key} {limit.format(values[limit.key])}" for limit in failing)
         return BudgetError(
-            f"{budget} must be met together, but the closest of {self._steps} networks has "
-            f"{', '.join(found)}; raise a bound"
+            f"some network must meet all of the budget and have the exits of the objectives, but none of "
+            f"{self._steps} does; the closest: {self._closest.reason}"
         )
 
     def _nearest(self, limit: Limit) -> str:
         if limit.key not in self._least:
             return f"{limit} cannot be met: none of {self._steps} networks has exit {limit.exit}"
         least = limit.format(self._least[limit.key])
-        return f"{limit} cannot be met: the least found in {self._steps} networks is {least}"
+        among = " that keep the limits before it" if limit.key in self._skipped else ""
+        return f"{limit} cannot be met: the least found in {self._steps} networks{among} is {least}"
 
     def _step(self, here: _Place | None) -> _Place | None:
         """Another network and its distance; None where the choices do not build one."""
@@ -84,6 +85,7 @@ class Walk:
             self._unbuildable = self._unbuildable or error
             return None
         verdict = self._judge(Candidate(self._space, architecture), measuring=False)
+        self._skipped.update(verdict.unasked)
         for key, value in verdict.values.items():
             self._least[key] = min(value, self._least.get(key, value))
         if self._closest is None or verdict.distance < self._closest.distance:

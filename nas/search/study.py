@@ -169,13 +169,14 @@ class Study:
         started = time.perf_counter()
         try:
             metrics = {key: float(value) for key, value in self._evaluate(candidate).items()}
-            reason = _fault(metrics | verdict.values, (*self._metrics, *metrics))
         except TrainingError as error:
-            metrics, reason = {}, str(error)
+            values, reason = verdict.values, str(error)
+        else:
+            values = {**metrics, **verdict.values}
+            reason = _fault(values, (*self._metrics, *metrics))
         seconds = time.perf_counter() - started
         if reason:
             return Trial(number, architecture, "failed", verdict.values, reason, seconds=seconds), verdict
-        values = metrics | verdict.values
         return Trial(number, architecture, "complete", values, seconds=seconds), verdict
 
     def _rejected(self, architecture: Architecture, verdict: Verdict) -> Trial:

@@ -19,21 +19,19 @@ OPTIMIZERS = ("sgd", "adamw")
 @final
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a network is trained: a cosine schedule from `learning_rate` to 0 after a linear warm-up.
-
-    The defaults train small networks with SGD and Nesterov momentum.
-    """
+    """How a network is trained: with a learning rate that falls as a cosine to 0 after a linear warm-up."""
 
     epochs: int = 30
     batch_size: int = 64
     optimizer: str = "sgd"
     """`sgd` or `adamw`."""
-    learning_rate: float = 0.1
+    learning_rate: float = 0.2
     momentum: float = 0.9
-    """Of `sgd`."""
+    """Of `sgd`, after Nesterov."""
     weight_decay: float = 5e-4
     """Of weights; biases and batch normalization have none."""
     warmup_epochs: float = 1.0
+    """At most a tenth of all epochs."""
     label_smoothing: float = 0.1
     augment: str = "auto"
     """A name in `nas.train.augmentation.AUGMENTATIONS`, or `auto`: what the data's name stands for."""

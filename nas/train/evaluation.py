@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.data import Data
 from nas.errors import DataError
 from nas.model import Model
 
@@ -16,10 +15,8 @@ __all__ = ["accuracies", "predict"]
 def predict(model: Model, images: NDArray[np.uint8], batch_size: int = 256) -> list[NDArray[np.float32]]:
     """Logits (N, K) of every exit for images (N, C, H, W)."""
     if images.shape[1:] != model.graph.input_shape:
-        raise DataError(
-            f"images must have shape (N, C, H, W) with {model.graph.input_shape}, but got {images.shape}; "
-            "give images as the network was built for"
-        )
+        wanted = ", ".join(map(str, ("N", *model.graph.input_shape)))
+        raise DataError(f"images must have shape ({wanted}), but got {images.shape}; give such images")
     training = model.training
     model.eval()
     parts: list[list[NDArray[np.float32]]] = []

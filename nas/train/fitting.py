@@ -26,7 +26,7 @@ from nas.train.losses import EXIT_LOSSES
 from nas.train.state import TrainingState
 from nas.train.threads import torch_threads
 
-__all__ = ["fit"]
+__all__ = ["fit", "learning_rate"]
 
 RECALIBRATION_BATCHES = 16  # of 64 images: a thousand are enough for the statistics of batch normalization
 
@@ -64,7 +64,8 @@ def fit(
                 state.save(checkpoint, key, epochs)
             if on_epoch:
                 on_epoch(epochs[-1])
-    model.set_weights(state.result.weights())
+    if state.average:
+        model.set_weights(state.result.weights())
     model.eval()
     return History(tuple(epochs))
 
@@ -85,7 +86,7 @@ def _train_epoch(state: TrainingState, data: Data, config: TrainConfig, number: 
                 f"the loss must stay finite, but became {losses[-1]} at epoch {number}, step {step}; "
                 f"lower the learning rate ({config.learning_rate})"
             )
-        state.step(loss, _learning_rate(config, number + step / steps, 1 / steps))
+        state.step(loss, learning_rate(config, number + step / steps, 1 / steps))
     if state.average:
         batches = islice(_batches(data, config, draws), RECALIBRATION_BATCHES)
         update_bn((x for x, _ in batches), state.average)
@@ -107,10 +108,10 @@ def _batches(data: Data, config: TrainConfig, draws: torch.Generator) -> Iterato
         yield augment(torch.tensor(data.x_train[chosen]), change, draws), torch.tensor(data.y_train[chosen])
 
 
-def _learning_rate(config: TrainConfig, epoch: float, step: float) -> float:
+def learning_rate(config: TrainConfig, epoch: float, step: float) -> float:
     """Rises to its largest during the warm-up, then falls as a cosine; `step` is the length of one in
     epochs."""
-    warmup = min(config.warmup_epochs, config.epochs)
+    warmup = min(config.warmup_epochs, config.epochs / 10)
     if epoch < warmup:
         return config.learning_rate * min(1.0, (epoch + step) / warmup)
     progress = (epoch - warmup) / (config.epochs - warmup)

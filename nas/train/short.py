@@ -11,7 +11,10 @@ from nas.space import Candidate
 from nas.train.config import TrainConfig
 from nas.train.fitting import fit
 
-__all__ = ["ShortTraining"]
+__all__ = ["SHORT_CONFIG", "ShortTraining"]
+
+SHORT_CONFIG = TrainConfig(batch_size=32, learning_rate=0.3)
+"""Many large steps, for there is little time."""
 
 
 @final
@@ -25,10 +28,10 @@ class ShortTraining:
 
     data: Data
     epochs: int = 3
-    config: TrainConfig | None = None
+    config: TrainConfig = SHORT_CONFIG
 
     def __call__(self, candidate: Candidate) -> dict[str, float]:
-        config = replace(self.config or TrainConfig(), epochs=self.epochs, seed=candidate.seed)
+        config = replace(self.config, epochs=self.epochs, seed=candidate.seed)
         model = Model(candidate.graph, seed=candidate.seed)
         accuracies = fit(model, self.data, config).accuracies
         return {"accuracy": accuracies[-1]} | {

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class TrainingState:
     @property
     def result(self) -> Model:
         """The network that the training gives."""
-        return self.average.module if self.average else self.model
+        return cast(Model, self.average.module) if self.average else self.model
 
     def step(self, loss: Tensor, learning_rate: float) -> None:
         """Change the weights so that the loss falls."""
@@ -83,7 +83,7 @@ class TrainingState:
             tensors["averaged_steps"] = self.average.n_averaged.numpy()
         for index, parameter in enumerate(self._parameters()):
             for name, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer/{index}/{name}"] = np.array(value, order="C")
+                tensors[f"optimizer/{index}/{name}"] = np.array(value.cpu().numpy(), order="C")
         return tensors
 
     def _take(self, tensors: Mapping[str, NDArray[Any]]) -> None:

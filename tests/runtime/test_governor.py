@@ -21,7 +21,7 @@ def _levels(count):
         Level(
             model="a",
             exit=i,
-            accuracy=0.5,
+            accuracy=(i + 1) / (count + 1),
             macs=i,
             latency=Latency(p50_ms=i + 1.0, p95_ms=i + 2.0, spread=0.1, runs=9, target="test machine"),
         )
@@ -180,7 +180,7 @@ def test_settings_are_finite_and_not_negative(name, value):
 
 
 def test_bands_fit_the_levels():
-    with pytest.raises(BundleError, match="bands must be one fewer than the 3 levels, but got 1"):
+    with pytest.raises(BundleError, match="bands must be one fewer than the 3 levels of the dial, but got 1"):
         Governor(_levels(3), BatteryBands(bands=(0.5,))).step(Signals(battery_ratio=0.5))
 
 
@@ -206,3 +206,23 @@ def test_a_policy_of_ones_own_is_one_method():
         Governor(_levels(3), Pinned(7)).step(Signals())
     with pytest.raises(TypeError, match="but got Pinned; store"):
         governor.to_json()
+
+
+def test_the_dial_leaves_out_levels_that_another_beats():
+    cheap, poor, best = _levels(3)
+    poor = replace(poor, accuracy=0.1)
+    drained, full = Signals(battery_ratio=0.0), Signals(battery_ratio=1.0)
+    governor = Governor((cheap, poor, best), CALM)
+    assert [governor.step(signals).level for signals in (drained, full)] == [0, 2]
+    middle = governor.step(Signals(battery_ratio=0.45))
+    assert middle.level in (0, 2)
+
+
+def test_a_dial_that_is_given_is_kept_to():
+    governor = Governor(_levels(5), BatteryBands(dial=(1, 3), dwell_s=0))
+    steps = _replay(governor, [Signals(battery_ratio=charge / 100) for charge in range(100, -1, -1)])
+    assert {step.level for step in steps[1:]} == {1, 3}
+    with pytest.raises(BundleError, match=r"dial must name levels from 0 to 1, but got \(1, 3\)"):
+        Governor(_levels(2), BatteryBands(dial=(1, 3))).step(Signals(battery_ratio=0.5))
+    with pytest.raises(ValueError, match=r"dial must be levels in rising order, but got \(3, 1\)"):
+        BatteryBands(dial=(3, 1))

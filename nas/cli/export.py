@@ -1,0 +1,83 @@
+"""Export the trained networks as one bundle.
+
+It is checked and measured in the runtime that ships. Its levels are the exits that no other beats in
+milliseconds and validation accuracy. A device needs only numpy and onnxruntime to run it.
+
+Example:
+  nas export runs/d
+  nas export runs/d --out phone --torch
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.cli.arguments import add_folder, add_json, positive
+from nas.cli.job import NETWORK_FILE, WEIGHTS_FILE, Run
+from nas.cli.output import write_json, write_table
+from nas.cli.progress import LiveLine
+from nas.errors import StudyError
+from nas.report.tables import level_table
+from nas.space import Architecture
+
+if TYPE_CHECKING:
+    from nas.model import Model
+
+__all__ = ["add_arguments", "execute"]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_folder(parser)
+    parser.add_argument("--out", type=Path, metavar="BUNDLE", help="folder to write (default RUN/bundle)")
+    parser.add_argument("--threads", type=positive, help="to measure with (default: as in the search)")
+    parser.add_argument("--torch", action="store_true", help="add the weights as safetensors")
+    add_json(parser)
+
+
+def execute(arguments: Namespace) -> None:
+    from nas.export import export
+    from nas.latency import LocalTarget
+    from nas.train.threads import torch_threads
+
+    run = Run.load(arguments.folder)
+    threads = arguments.threads or run.job.threads
+    models, architectures = _trained(run)
+    with LiveLine() as line, torch_threads(threads):
+        bundle = export(
+            models,
+            arguments.out or run.bundle,
+            data=run.data(),
+            target=LocalTarget(threads),
+            architectures=architectures,
+            provenance={"search": run.record().settings.to_json()},
+            torch_weights=arguments.torch,
+            progress=line.show,
+        )
+    if arguments.json:
+        write_json({"bundle": str(bundle.path), "levels": [level.to_json() for level in bundle.levels]})
+    else:
+        write_table(level_table(bundle.levels))
+
+
+def _trained(run: Run) -> tuple[dict[str, Model], dict[str, Architecture]]:
+    """The networks that nas train has finished, and what they are, by name."""
+    from nas.model import Model
+
+    models, architectures = {}, {}
+    for path in sorted(run.models.glob(f"*/{NETWORK_FILE}")):
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))["architecture"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StudyError(
+                f"{path} must be as nas train writes it, but is not: {error!r}; train again"
+            ) from None
+        architectures[path.parent.name] = Architecture.from_json(values)
+        models[path.parent.name] = Model.load(path.with_name(WEIGHTS_FILE))
+    if not models:
+        raise StudyError(
+            f"a bundle must have trained networks, but {run.models} has none; nas train them first"
+        )
+    return models, architectures

@@ -1,0 +1,172 @@
+"""Run a bundle while a battery drains.
+
+At each step the governor chooses the level, which answers one image. A trace is a CSV file with time_s and
+battery_ratio (or battery_percent). Each switch is told with its reason, what the level promises, and the
+median of the milliseconds measured until the next one.
+
+Example:
+  nas run runs/d/bundle --battery trace.csv
+  nas run runs/d/bundle --synthetic --data digits
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.cli.arguments import add_json, positive
+from nas.cli.output import write_json, write_table
+from nas.data import load_data
+from nas.report.tables import Table
+
+if TYPE_CHECKING:
+    from nas.runtime import Governor, RecordedTrace, Runtime, Signals
+
+__all__ = ["add_arguments", "execute"]
+
+Step = tuple["Governor", "Signals"]
+
+CAPACITY_MJ = 3.6e6  # an hour at 1 W
+STEP_S = 36.0  # a hundredth of that, and longer than a governor waits between switches
+MOST_STEPS = 1000
+RANDOM_IMAGES = 64
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder or zip that nas export wrote")
+    battery = parser.add_mutually_exclusive_group(required=True)
+    battery.add_argument("--battery", type=Path, metavar="CSV", help="a recorded trace to replay")
+    battery.add_argument(
+        "--synthetic", action="store_true", help="a battery of an hour at 1 W, from full to empty"
+    )
+    parser.add_argument("--data", help="take the images from the test part of data (default random bytes)")
+    parser.add_argument("--threads", type=positive, default=1, help="to run with (default 1)")
+    add_json(parser)
+
+
+def execute(arguments: Namespace) -> None:
+    from nas.runtime import BatteryBands, Governor, RecordedTrace, Runtime
+
+    runtime = Runtime.load(arguments.bundle, arguments.threads)
+    governor = Governor(runtime.levels, BatteryBands())
+    steps = (
+        _drain(governor) if arguments.synthetic else _replay(governor, RecordedTrace.load(arguments.battery))
+    )
+    switches = _follow(runtime, steps, _images(arguments.data, runtime))
+    if arguments.json:
+        write_json({"bundle": str(arguments.bundle), "switches": switches})
+    else:
+        write_table(_switch_table(switches))
+
+
+def _replay(governor: Governor, trace: RecordedTrace) -> Iterator[Step]:
+    for signals in trace:
+        governor = governor.step(signals)
+        yield governor, signals
+
+
+def _drain(governor: Governor) -> Iterator[Step]:
+    """The battery drained by the levels that are chosen, each run for a while; ten hours at most."""
+    from nas.runtime import SyntheticBattery
+
+    battery = SyntheticBattery(capacity_mj=CAPACITY_MJ)
+    for _ in range(MOST_STEPS):
+        signals = battery.read()
+        governor = governor.step(signals)
+        yield governor, signals
+        level = governor.levels[governor.level]
+        runs = round(STEP_S * 1000 / level.latency.p50_ms) if level.latency else 1
+        battery = battery.use(level, runs)
+        if not battery.read().battery_ratio:
+            return
+
+
+def _images(spec: str | None, runtime: Runtime) -> NDArray[np.uint8]:
+    if spec:
+        return load_data(spec).x_test
+    shape = (RANDOM_IMAGES, *runtime.bundle.input_shape)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _follow(runtime: Runtime, steps: Iterable[Step], images: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Answer an image at each step, and tell of the first step and of each switch."""
+    for level in range(len(runtime.levels)):
+        runtime.run(images[0], level)  # so that all are loaded, and no first call is timed
+    switches: list[dict[str, Any]] = []
+    times_ms: list[list[float]] = []
+    level_before = None
+    for (governor, signals), image in zip(steps, cycle(images)):
+        if governor.switched or not switches:
+            switches.append(_switch(governor, signals, level_before))
+            times_ms.append([])
+        level_before = governor.level
+        start_s = time.perf_counter()
+        runtime.run(image, governor.level)
+        times_ms[-1].append(1000 * (time.perf_counter() - start_s))
+    for switch, measured_ms in zip(switches, times_ms, strict=True):
+        switch |= {"steps": len(measured_ms), "measured_ms": median(measured_ms)}
+    return switches
+
+
+def _switch(governor: Governor, signals: Signals, level_before: int | None) -> dict[str, Any]:
+    level = governor.levels[governor.level]
+    return {
+        "time_s": signals.time_s,
+        "battery_ratio": signals.battery_ratio,
+        "from": level_before,
+        "to": governor.level,
+        "model": level.model,
+        "exit": level.exit,
+        "accuracy": level.accuracy,
+        "macs": level.macs,
+        "latency_ms": level.latency.p50_ms if level.latency else None,
+        "reason": governor.reason,
+    }
+
+
+def _switch_table(switches: list[dict[str, Any]]) -> Table:
+    header = (
+        "time s",
+        "battery %",
+        "level",
+        "model",
+        "exit",
+        "accuracy",
+        "MACs",
+        "ms",
+        "measured ms",
+        "steps",
+        "reason",
+    )
+    rows = []
+    for switch in switches:
+        charge = switch["battery_ratio"]
+        rows.append(
+            (
+                f"{switch['time_s']:.0f}",
+                None if charge is None else f"{100 * charge:.0f}",
+                f"{switch['to']}" if switch["from"] is None else f"{switch['from']} -> {switch['to']}",
+                *(
+                    switch[key]
+                    for key in (
+                        "model",
+                        "exit",
+                        "accuracy",
+                        "macs",
+                        "latency_ms",
+                        "measured_ms",
+                        "steps",
+                        "reason",
+                    )
+                ),
+            )
+        )
+    return Table.of(header, rows)

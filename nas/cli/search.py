@@ -1,0 +1,122 @@
+"""Search for the best networks of a space within a budget.
+
+All is kept in a folder. A folder that holds a search is continued; its settings need not be given again. A
+budget names quantity, exit (@k, the last if none) and unit: macs, flops, params, latency, memory, size.
+Latency is that of one image on this machine in ONNX Runtime.
+
+Example:
+  nas search search_spaces.mobile:space --data digits --budget "macs<=2M, latency<=0.3ms" --out runs/d
+  nas search search_spaces.mobile:space --out runs/d --trials 80
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.budget import Budget
+from nas.cli.arguments import add_json, natural, objective, positive
+from nas.cli.front import show_front
+from nas.cli.job import Job, Run, load_search_space
+from nas.cli.progress import LiveLine
+from nas.data import Data, load_data
+from nas.errors import StudyError
+
+if TYPE_CHECKING:
+    from nas.search import Study, StudyRecord
+
+__all__ = ["add_arguments", "execute"]
+
+DEFAULTS = {"budget": "", "sampler": "tpe", "epochs": 3, "seed": 0, "threads": 1}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("space", metavar="SPACE", help="search space, as module:attribute")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the search")
+    parser.add_argument("--data", help="digits, fashion-mnist[:FOLDER], npz:FILE or folder:FOLDER")
+    parser.add_argument("--budget", help='such as "macs<=2M, latency<=0.3ms" (default none)')
+    parser.add_argument("--trials", type=positive, default=40, help="networks trained in all (default 40)")
+    parser.add_argument("--sampler", help="random, tpe, nsga2 or gp (default tpe)")
+    parser.add_argument("--epochs", type=positive, help="of each network's training (default 3)")
+    parser.add_argument(
+        "--objective",
+        action="append",
+        type=objective,
+        metavar="DIRECTION:METRIC",
+        help="such as maximize:accuracy or minimize:latency_ms, once each (default: accuracy, and latency_ms "
+        "if the budget limits it, else macs)",
+    )
+    parser.add_argument("--latency", action="store_true", help="minimize latency_ms rather than macs")
+    parser.add_argument("--seed", type=natural, help="what everything is drawn by (default 0)")
+    parser.add_argument("--threads", type=positive, help="to train and to measure with (default 1)")
+    add_json(parser)
+
+
+def execute(arguments: Namespace) -> None:
+    run, given = Run.find(arguments.out), _given(arguments)
+    if run:
+        run.job.check(given, run.folder)
+    job = run.job if run else _new_job(given)
+    data = run.data() if run else load_data(job.data, job.seed)
+    study = _study(arguments, job, data)
+    with LiveLine() as line:
+        line.count(study.record.evaluated, arguments.trials, "looking for networks within the budget")
+        for _ in study.run(trials=arguments.trials):
+            job.save(arguments.out, data)  # not earlier: a budget that cannot be met leaves nothing behind
+            line.count(study.record.evaluated, arguments.trials, _summary(study.record))
+    print(f"nas: {study.record.evaluated} networks trained, {_summary(study.record)}", file=sys.stderr)
+    if study.exhausted:
+        print("nas: no other network within the budget was found", file=sys.stderr)
+    show_front(study.record, as_json=arguments.json)
+
+
+def _given(arguments: Namespace) -> dict[str, Any]:
+    """The settings on the command line, those left out not among them."""
+    objectives = arguments.objective or (_objectives("latency_ms") if arguments.latency else None)
+    given = vars(arguments) | {"objectives": tuple(objectives) if objectives else None}
+    if arguments.budget is not None:
+        given["budget"] = str(Budget.parse(arguments.budget))
+    return {name: given[name] for name in Job.__dataclass_fields__ if given[name] is not None}
+
+
+def _new_job(given: Mapping[str, Any]) -> Job:
+    if "data" not in given:
+        raise StudyError("a new search must be told its data, but got none; give --data, such as digits")
+    limits = Budget.parse(given.get("budget", "")).limits
+    timed = any(limit.metric == "latency_ms" for limit in limits)
+    return Job(**{**DEFAULTS, "objectives": _objectives("latency_ms" if timed else "macs"), **given})
+
+
+def _objectives(cost: str) -> tuple[str, ...]:
+    return ("maximize:accuracy", f"minimize:{cost}")
+
+
+def _study(arguments: Namespace, job: Job, data: Data) -> Study:
+    from nas.latency import LatencyTable, LocalTarget
+    from nas.search import Study
+    from nas.search.objective import objective_from_json
+    from nas.train import ShortTraining, TrainConfig
+
+    costs = {}
+    if "latency" in job.budget or any("latency_ms" in objective for objective in job.objectives):
+        costs["latency_ms"] = LatencyTable(LocalTarget(job.threads), arguments.out / "latency.json")
+    return Study(
+        load_search_space(arguments.space, data),
+        arguments.out,
+        objectives=[objective_from_json(dict([text.split(":")])) for text in job.objectives],
+        evaluate=ShortTraining(data, job.epochs, TrainConfig(threads=job.threads)),
+        budget=job.budget,
+        costs=costs,
+        sampler=job.sampler,
+        seed=job.seed,
+    )
+
+
+def _summary(record: StudyRecord) -> str:
+    rejected = sum(trial.state == "infeasible" for trial in record.trials)
+    found = [trial.values["accuracy"] for trial in record.trials if trial.state == "complete"]
+    best = f", best accuracy {max(found):.4f}" if found else ""
+    return f"{rejected} rejected before training{best}"

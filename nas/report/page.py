@@ -1,0 +1,127 @@
+"""Writes what a search found, and what was exported, as one page with its plots beside it."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.bundle import Bundle, undominated
+from nas.report.plots import draw_curves, draw_scatter
+from nas.report.points import exit_curves, front_points, level_points
+from nas.report.tables import Table, exit_table, level_table, trial_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nas.search import StudyRecord
+
+__all__ = ["write_report"]
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2 { line-height: 1.2; }
+figure { margin: 1rem 0; }
+figure img { width: 100%; max-width: 44rem; border: 1px solid var(--line); border-radius: 6px; }
+figcaption { opacity: 0.75; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; white-space:
+nowrap; } .number { text-align: right; } td:last-child { white-space: normal; }
+"""
+MMAC = "million MACs per image (1 MAC = 2 FLOPs)"
+NUMBER = ' class="number"'
+
+
+def write_report(folder: Path, record: StudyRecord, bundle: Bundle | None = None) -> Path:
+    """Write `index.html` and its plots into a folder, and return the page's path.
+
+    Without a bundle the page tells of the search alone.
+    """
+    title = f"Search in {record.settings.space}"
+    figures: dict[str, Figure] = {}
+    parts = [f"<h1>{escape(title)}</h1>", *_search_parts(record, figures)]
+    if bundle:
+        parts += _bundle_parts(bundle, figures)
+    parts += ["<h2>All trials</h2>", _table(trial_table(record.trials, record.settings.objectives))]
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, figure in figures.items():
+        figure.savefig(folder / file)
+    page = folder / "index.html"
+    page.write_text(_document(title, parts), encoding="utf-8")
+    return page
+
+
+def _search_parts(record: StudyRecord, figures: dict[str, Figure]) -> list[str]:
+    """What stands on the page; the figures that it shows are added by file name."""
+    settings, points = record.settings, front_points(record)
+    rejected = sum(trial.state == "infeasible" for trial in record.trials)
+    text = (
+        f"{record.evaluated} networks trained under {settings.budget or 'no budget'}; {rejected} more were "
+        f"rejected before training. Sampler {settings.sampler}, seed {settings.seed}."
+    )
+    parts = [f"<p>{escape(text)}</p>", "<h2>Front</h2>"]
+    if points.all:
+        best = max(points.all, key=lambda point: point.accuracy)
+        parts.append(f"<p>The best network has {best.accuracy:.2%} accuracy at {best.cost:.3g} MMAC.</p>")
+        joined = any(objective.metric == "macs" for objective in settings.objectives)
+        names = ("trained", "front")
+        figures["front_macs.png"] = draw_scatter(points, cost=MMAC, names=names, joined=joined)
+        sought = ", ".join(" ".join(*objective.to_json().items()) for objective in settings.objectives)
+        caption = f"Accuracy after the short training of the search. The front is to {sought}."
+        parts.append(_figure("front_macs.png", caption))
+    parts.append(_table(trial_table(record.front.trials, settings.objectives)))
+    return parts
+
+
+def _bundle_parts(bundle: Bundle, figures: dict[str, Figure]) -> list[str]:
+    """As `_search_parts`."""
+    dial = [bundle.levels[number] for number in undominated(bundle.levels)]
+    first, last = dial[0], dial[-1]
+    text = (
+        f"{len(bundle.levels)} levels. The {len(dial)} that no other beats go from "
+        f"{first.accuracy:.2%} accuracy at "
+        f"{first.macs / 1e6:.3g} MMAC to {last.accuracy:.2%} at {last.macs / 1e6:.3g} MMAC."
+    )
+    parts = ["<h2>Levels of the bundle</h2>", f"<p>{text}</p>"]
+    times = level_points(bundle)
+    if times.all:
+        cost, names = "milliseconds per image", ("exits", "levels that none beats")
+        figures["front_ms.png"] = draw_scatter(times, cost=cost, names=names, joined=True)
+        target = next(level.latency.target for level in bundle.levels if level.latency)
+        parts.append(_figure("front_ms.png", f"Accuracy against time, measured on {target}."))
+    parts.append(_table(level_table(bundle.levels)))
+    figures["exits.png"] = draw_curves(exit_curves(bundle), cost=MMAC)
+    parts += [
+        "<h2>Exits of the networks</h2>",
+        _figure("exits.png", "Accuracy at each exit against the MACs up to it, after the final training."),
+        _table(exit_table(bundle)),
+    ]
+    return parts
+
+
+def _figure(file: str, caption: str) -> str:
+    text = escape(caption)
+    return f'<figure><img src="{file}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def _table(table: Table) -> str:
+    numeric = table.numeric or (False,) * len(table.header)
+
+    def line(cells: tuple[str, ...], tag: str) -> str:
+        pairs = zip(cells, numeric, strict=True)
+        return "".join(f"<{tag}{NUMBER if right else ''}>{escape(cell)}</{tag}>" for cell, right in pairs)
+
+    rows = "\n".join(f"<tr>{line(row, 'td')}</tr>" for row in table.rows)
+    head = f"<thead><tr>{line(table.header, 'th')}</tr></thead>"
+    return f'<div class="wide"><table>{head}<tbody>\n{rows}\n</tbody></table></div>'
+
+
+def _document(title: str, parts: list[str]) -> str:
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )

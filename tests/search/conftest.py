@@ -1,0 +1,51 @@
+"""A small space with twins, exits and conditional choices, and all that can be known of it by enumeration."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nas.layers import conv, global_avg_pool, linear
+from nas.net import Feature, Net, Option
+from nas.space import Architecture, SearchSpace
+
+
+def head(x: Feature, classes: int) -> Feature:
+    return linear(global_avg_pool(x), classes)
+
+
+def build(net: Net, input_shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 4) -> None:
+    x = net.input(input_shape)
+    depth = net.choice("depth", 1, 2)
+    for index in range(depth):
+        with net.scope(f"layer{index}"):
+            x = conv(x, net.choice("width", 4, 8, 16), kernel_size=net.choice("kernel", 1, 3))
+            net.choice("unused", "a", "b")  # makes twins
+        if index == 0 and depth == 2 and net.choice("exit", False, True):
+            net.exit(head, x, num_classes)
+    net.exit(head, x, num_classes)
+
+
+def enumerate_space(space: SearchSpace) -> Iterator[Architecture]:
+    """Every architecture: each run takes the first options that are open and leaves the others for later."""
+    open_ends: list[dict[str, Option]] = [{}]
+    while open_ends:
+        decided = open_ends.pop()
+
+        def answer(name: str, options: tuple[Option, ...], decided: dict[str, Option] = decided) -> Option:
+            if name not in decided:
+                open_ends.extend({**decided, name: option} for option in options[1:])
+                decided[name] = options[0]
+            return decided[name]
+
+        yield space.resolve(answer)
+
+
+@pytest.fixture
+def space() -> SearchSpace:
+    return SearchSpace(build, "tests:twins")
+
+
+@pytest.fixture
+def enumerated() -> Callable[[SearchSpace], dict[str, Architecture]]:
+    """Every network of a space, by id."""
+    return lambda space: {architecture.id: architecture for architecture in enumerate_space(space)}

@@ -1,0 +1,342 @@
+"""Holds what a search promises: budgets kept, nothing evaluated twice, the true front, the same again by
+seed."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.bundle import Latency
+from nas.cost import Cost
+from nas.errors import BudgetError, SpaceError, StudyError, TrainingError
+from nas.layers import conv, global_avg_pool, linear
+from nas.net import Feature, Net
+from nas.pareto import dominates
+from nas.search import SAMPLERS, Interval, Maximize, Minimize, Objective, Study, read_study
+from nas.space import Architecture, Candidate, SearchSpace
+
+OBJECTIVES = (Maximize("accuracy"), Minimize("macs"))
+Enumerated = Callable[[SearchSpace], dict[str, Architecture]]
+
+
+def accuracy(id: str) -> float:
+    return int(id[:6], 16) / 16**6
+
+
+def evaluate(candidate: Candidate) -> dict[str, float]:
+    return {"accuracy": accuracy(candidate.id)}
+
+
+def latency(p50_ms: float) -> Latency:
+    return Latency(p50_ms=p50_ms, p95_ms=p50_ms, spread=0.0, runs=1, target="test")
+
+
+def start(space: SearchSpace, folder: Path, **settings: Any) -> Study:
+    settings = {"objectives": OBJECTIVES, "evaluate": evaluate, "sampler": "random"} | settings
+    return Study(space, folder, **settings)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_keeps_the_promises(sampler: str, space: SearchSpace, tmp_path: Path) -> None:
+    evaluated = []
+
+    def checked(candidate: Candidate) -> dict[str, float]:
+        assert Cost.of(candidate.graph).macs <= 20_000
+        assert Cost.of(candidate.graph, exit=0).params <= 150
+        evaluated.append(candidate.id)
+        return evaluate(candidate)
+
+    settings = {"evaluate": checked, "budget": "macs<=20K, params@0<=150", "sampler": sampler}
+    first = list(start(space, tmp_path, **settings).run(trials=11))
+    study = start(space, tmp_path, **settings)
+    assert study.trials == tuple(first)
+    second = list(study.run(trials=13))
+    assert list(study.run(trials=13)) == []
+    assert study.trials == (*first, *second) == read_study(tmp_path).trials
+    assert [trial.number for trial in study.trials] == list(range(len(study.trials)))
+    assert len(evaluated) == len(set(evaluated)) == study.record.evaluated == 13
+    assert evaluated == [trial.architecture.id for trial in study.trials if trial.state == "complete"]
+    assert not study.exhausted
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_exhausted_space_gives_the_true_front(
+    sampler: str, space: SearchSpace, enumerated: Enumerated, tmp_path: Path
+) -> None:
+    networks = enumerated(space)
+    points = {
+        id: (-accuracy(id), float(cost.macs))
+        for id, architecture in networks.items()
+        if (cost := Cost.of(space.graph(architecture))).macs <= 20_000
+    }
+    best = {id for id in points if not any(dominates(other, points[id]) for other in points.values())}
+
+    study = start(space, tmp_path, budget="macs<=20K", sampler=sampler)
+    list(study.run(trials=1000))
+    assert study.exhausted
+    assert study.record.evaluated == len(points) < len(networks)
+    assert {trial.architecture.id for trial in study.front} == best
+    macs = [trial.values["macs"] for trial in study.front]
+    assert macs == sorted(macs)
+
+
+def test_space_of_one_network(tmp_path: Path) -> None:
+    def build(net: Net) -> None:
+        net.exit(head, net.input((1, 8, 8)))
+
+    study = start(SearchSpace(lambda net, shape, classes: build(net), "tests:one"), tmp_path)
+    list(study.run(trials=5))
+    assert (study.record.evaluated, study.exhausted) == (1, True)
+
+
+def head(x: Feature) -> Feature:
+    return linear(global_avg_pool(x), 4)
+
+
+def test_rare_networks_are_found(space: SearchSpace, enumerated: Enumerated, tmp_path: Path) -> None:
+    least = min(Cost.of(space.graph(a)).macs for a in enumerated(space).values())
+    study = start(space, tmp_path, budget=f"macs<={least}")
+    assert sum(trial.evaluated for trial in study.run(trials=1)) == 1
+    assert study.front.trials[0].values["macs"] == least
+
+
+def test_unreachable_budget_names_the_closest(
+    space: SearchSpace, enumerated: Enumerated, tmp_path: Path
+) -> None:
+    costs = [Cost.of(space.graph(a)) for a in enumerated(space).values()]
+    least = min(cost.macs for cost in costs)
+    study = start(space, tmp_path / "run", budget="macs<=10")
+    with pytest.raises(BudgetError, match=rf"macs<=10 cannot be met: the least .* networks is {least}\b"):
+        next(study.run(trials=1))
+    with pytest.raises(BudgetError, match=r"params@5<=1K cannot be met: none of \d+ networks has exit 5"):
+        next(start(space, tmp_path / "run", budget="params@5<=1K").run(trials=1))
+    assert not (tmp_path / "run").exists()
+
+
+def test_limits_that_exclude_each_other(space: SearchSpace, tmp_path: Path) -> None:
+    costs = {"latency_ms": lambda candidate: 1e4 / Cost.of(candidate.graph).macs}
+    dear = start(space, tmp_path, budget="macs<=2K, latency<=2ms", costs=costs)
+    with pytest.raises(BudgetError, match=r"latency<=2ms cannot .* networks that keep the limits before"):
+        next(dear.run(trials=1))
+
+    def build(net: Net, input_shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 1) -> None:
+        width, kernel = (32, 1) if net.choice("wide", False, True) else (2, 9)
+        net.exit(head, conv(net.input(input_shape), width, kernel_size=kernel))
+
+    either = SearchSpace(build, "tests:either")
+    cheap = start(either, tmp_path, budget="params<=170, memory<=1KiB")
+    with pytest.raises(BudgetError, match=r"none of 4096 does; the closest: params<=170 must hold"):
+        next(cheap.run(trials=1))
+    deep = start(either, tmp_path, objectives=(Minimize("macs@1"),))
+    with pytest.raises(BudgetError, match=r"macs@1 must exist, but the network has 1 exits"):
+        next(deep.run(trials=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"space": "tests:other"}, r"space is 'tests:twins' and not 'tests:other'"),
+        ({"shape": (1, 9, 9)}, r"input_shape is \(1, 8, 8\) and not \(1, 9, 9\)"),
+        ({"classes": 7}, "num_classes is 4 and not 7"),
+        ({"objectives": (Maximize("accuracy"),)}, "objectives is .*Minimize"),
+        ({"budget": "macs<=30K"}, "budget is '' and not 'macs<=30K'"),
+        ({"sampler": "tpe"}, "sampler is 'random' and not 'tpe'"),
+        ({"seed": 1}, "seed is 0 and not 1"),
+    ],
+)
+def test_folder_of_another_study(
+    change: dict[str, Any], message: str, space: SearchSpace, tmp_path: Path
+) -> None:
+    next(start(space, tmp_path).run(trials=1))
+    name, shape, classes = change.pop("space", space.name), change.pop("shape", (1, 8, 8)), 4
+    other = SearchSpace(space._build, name).at(shape, change.pop("classes", classes))
+    with pytest.raises(StudyError, match=message):
+        start(other, tmp_path, **change)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (
+            {"sampler": "known"},
+            StudyError,
+            "random, tpe, nsga2, gp or an Optuna sampler, but got 'known'",
+        ),
+        ({"objectives": ()}, StudyError, "must have objectives"),
+        ({"objectives": (Minimize("macs"), Maximize("macs"))}, StudyError, "different metrics"),
+        ({"budget": "latency<=1ms"}, BudgetError, r"latency<=1ms is not; give costs=\{'latency_ms'"),
+        ({"budget": "macs<=1parsec"}, BudgetError, "must have one of the units"),
+    ],
+)
+def test_wrong_settings(
+    settings: dict[str, Any], error: type[Exception], message: str, space: SearchSpace, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        start(space, tmp_path / "run", **settings)
+    with pytest.raises(StudyError, match="at least 1 trial"):
+        next(start(space, tmp_path / "run").run(trials=0))
+    assert not (tmp_path / "run").exists()
+
+
+def test_failed_evaluations_are_kept_and_passed(space: SearchSpace, tmp_path: Path) -> None:
+    answers = iter([TrainingError("loss is nan"), {"accuracy": math.nan}, {"loss": 1.0}])
+
+    def failing(candidate: Candidate) -> dict[str, float]:
+        answer = next(answers, {"accuracy": 0.5, "accuracy@0": 0.25})
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    study = start(space, tmp_path, evaluate=failing)
+    trials = [trial for trial in study.run(trials=5) if trial.evaluated]
+    assert [trial.state for trial in trials] == ["failed"] * 3 + ["complete"] * 2
+    assert [trial.reason for trial in trials[:3]] == [
+        "loss is nan",
+        "accuracy must be a finite number, but it is nan",
+        "accuracy must be among the results of an evaluation, but they lack it",
+    ]
+    assert trials[-1].values["accuracy@0"] == 0.25
+    assert read_study(tmp_path).trials == study.trials
+
+
+def test_other_errors_end_the_search_and_leave_nothing(space: SearchSpace, tmp_path: Path) -> None:
+    def broken(candidate: Candidate) -> dict[str, float]:
+        if len(study.trials) == 3:
+            raise KeyError("a mistake")
+        return evaluate(candidate)
+
+    study = start(space, tmp_path / "broken", evaluate=broken)
+    with pytest.raises(KeyError):
+        list(study.run(trials=6))
+    assert len(read_study(tmp_path / "broken").trials) == len(study.trials) == 3
+    study = start(space, tmp_path / "broken")
+    list(study.run(trials=6))
+    whole = start(space, tmp_path / "whole")
+    list(whole.run(trials=6))
+    assert [trial.architecture for trial in study.trials] == [trial.architecture for trial in whole.trials]
+
+
+def test_seed_decides_everything(space: SearchSpace, tmp_path: Path) -> None:
+    def proposals(folder: str, seed: int) -> list[tuple[str, int]]:
+        seen = []
+
+        def noted(candidate: Candidate) -> dict[str, float]:
+            seen.append((candidate.id, candidate.seed))
+            return evaluate(candidate)
+
+        list(start(space, tmp_path / folder, evaluate=noted, sampler="tpe", seed=seed).run(trials=15))
+        return seen
+
+    one, same, other = proposals("one", 3), proposals("same", 3), proposals("other", 4)
+    assert one == same
+    assert set(one).isdisjoint(other)
+    assert len({seed for _, seed in one}) == 15
+
+
+@pytest.mark.parametrize("objectives", [OBJECTIVES, OBJECTIVES[:1]], ids=["two", "one"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_restarts_change_nothing(
+    sampler: str, objectives: tuple[Objective, ...], space: SearchSpace, tmp_path: Path
+) -> None:
+    settings = {"sampler": sampler, "objectives": objectives, "budget": "macs<=40K"}
+    whole = list(start(space, tmp_path / "whole", **settings).run(trials=30))
+    for _ in range(0, len(whole), 5):
+        list(islice(start(space, tmp_path / "parts", **settings).run(trials=30), 5))
+    parts = read_study(tmp_path / "parts").trials
+    assert [replace(trial, seconds=0) for trial in parts] == [replace(trial, seconds=0) for trial in whole]
+
+
+def test_only_doubtful_latencies_are_measured(space: SearchSpace, tmp_path: Path) -> None:
+    measured = []
+
+    def predict(candidate: Candidate) -> Interval:
+        value = Cost.of(candidate.graph).macs / 1e4
+        return Interval(0.5 * value, value, 1.5 * value)
+
+    def measure(candidate: Candidate) -> Latency:
+        interval = predict(candidate)
+        assert interval.low <= 1 < interval.high
+        measured.append(candidate.id)
+        return latency(1.25 * interval.value)
+
+    costs = {"latency_ms": predict}
+    study = start(space, tmp_path, budget="latency<=1ms", costs=costs, measure=measure)
+    list(study.run(trials=25))
+    assert len(measured) == len(set(measured))
+    for trial in study.trials:
+        factor = 1.25 if trial.architecture.id in measured else 1
+        assert trial.values["latency_ms"] == factor * (trial.values["macs"] / 1e4)
+        assert trial.state == "repeat" or (trial.state == "complete") == (trial.values["latency_ms"] <= 1)
+
+
+def test_costs_at_exits(space: SearchSpace, tmp_path: Path) -> None:
+    def cost(candidate: Candidate, exit: int | None = None) -> float:
+        return Cost.of(candidate.graph, exit).macs / 1e4
+
+    def measure(candidate: Candidate, exit: int | None = None) -> Latency:
+        return latency(cost(candidate, exit))
+
+    for name, ways in {"cost": {"costs": {"latency_ms": cost}}, "measure": {"measure": measure}}.items():
+        study = start(space, tmp_path / name, budget="latency@0<=1ms, latency<=2ms", **ways)
+        list(study.run(trials=8))
+        for trial in study.front:
+            graph = space.graph(trial.architecture)
+            assert trial.values["latency_ms@0"] == Cost.of(graph, exit=0).macs / 1e4 <= 1
+            assert trial.values["latency_ms"] == Cost.of(graph).macs / 1e4 <= 2
+
+
+def test_dear_costs_are_asked_last(space: SearchSpace, tmp_path: Path) -> None:
+    def dear(candidate: Candidate) -> float:
+        assert Cost.of(candidate.graph).macs <= 20_000
+        return 1.0
+
+    study = start(space, tmp_path, budget="macs<=20K, energy<=2mJ", costs={"energy_mj": dear})
+    list(study.run(trials=10))
+    assert {trial.state for trial in study.trials} >= {"infeasible", "complete"}
+    with pytest.raises(StudyError, match=r"energy_mj of .* is nan"):
+        next(start(space, tmp_path / "nan", costs={"energy_mj": lambda candidate: math.nan}).run(trials=1))
+
+
+def test_options_may_depend_on_earlier_choices(tmp_path: Path) -> None:
+    def build(net: Net, input_shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 4) -> None:
+        first = net.choice("first", 2, 3, 4)
+        x = conv(net.input(input_shape), first)
+        net.exit(head, conv(x, net.choice("second", *range(first, 2 * first + 1))))
+
+    study = start(SearchSpace(build, "tests:dependent"), tmp_path, sampler="tpe")
+    list(study.run(trials=100))
+    assert study.exhausted
+    assert study.record.evaluated == 3 + 4 + 5
+    assert all(dict(trial.architecture.choices).keys() == {"first", "second"} for trial in study.trials)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_choices_that_build_nothing_are_infeasible(sampler: str, tmp_path: Path) -> None:
+    def build(net: Net, input_shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 4) -> None:
+        x = net.input(input_shape)
+        net.exit(
+            head,
+            conv(x, net.choice("width", *range(1, 21)), kernel_size=net.choice("kernel", 3, 99), padding=0),
+        )
+
+    space = SearchSpace(build, "tests:vanishing")
+    study = start(space, tmp_path / "some", sampler=sampler)
+    list(study.run(trials=30))
+    assert study.record.evaluated == 20
+    assert study.record.rejections == {"shape": sum(trial.state == "infeasible" for trial in study.trials)}
+    assert read_study(tmp_path / "some").trials == study.trials
+    with pytest.raises(SpaceError):
+        next(start(space.at((1, 2, 2), 4), tmp_path / "none").run(trials=1))
+
+
+def test_frame_has_a_row_per_trial(space: SearchSpace, tmp_path: Path) -> None:
+    study = start(space, tmp_path)
+    list(study.run(trials=4))
+    frame = study.record.frame()
+    assert list(frame["number"]) == [trial.number for trial in study.trials]
+    assert list(frame["choice.depth"]) == [dict(t.architecture.choices)["depth"] for t in study.trials]
+    assert list(frame["macs"]) == [trial.values["macs"] for trial in study.trials]
