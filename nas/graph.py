@@ -20,7 +20,7 @@ from typing import ClassVar, NamedTuple, final
 
 from nas.canonical import Structure, canonical_id, canonical_order
 from nas.errors import SpaceError
-from nas.reach import chains_of, feeds_of, renumbered
+from nas.reach import chains_of, feeds_of, pieces_of, renumbered
 
 __all__ = ["Graph", "Layer", "Node", "Op", "Segment", "Shape"]
 
@@ -74,9 +74,13 @@ class Layer:
     out_bytes: int
     """Bytes of the result for one image."""
     overwrites: bool
-    """Whether it is elementwise on one operand: it needs no memory of its own where nothing else reads that."""
+    """Whether it is elementwise on one operand: no memory of its own where nothing else reads that one."""
     token: bytes
     """16 bytes that stand for the op and its input shapes in a canonical id."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A copy is the same layer, for layers compare by identity."""
+        return Layer.of, (self.op, self.in_shapes)
 
     @staticmethod
     @lru_cache(maxsize=1 << 16)
@@ -246,24 +250,8 @@ class Graph:
         """The pieces `trunk_0, head_0, trunk_1, head_1, …`: running trunks 0..k and head k gives exit k."""
         names = [f"{kind}_{exit}" for exit in range(len(self.exits)) for kind in ("trunk", "head")]
         owner = [self._segment_of(position) for position in range(len(self.layers))]
-        members: list[list[int]] = [[] for _ in names]
-        reads: list[set[int]] = [set() for _ in names]
-        outputs: list[set[int]] = [set() for _ in names]
-        for position, (segment, backs) in enumerate(zip(owner, self.offsets, strict=True)):
-            members[segment].append(position)
-            for source in (position - back for back in backs):
-                if owner[source] != segment:
-                    reads[segment].add(source)
-                    outputs[owner[source]].add(source)
-        for head, position in enumerate(self.exits):
-            outputs[2 * head + 1].add(position)
-            if owner[position] != 2 * head + 1:  # later segments read these logits, so a trunk makes them
-                reads[2 * head + 1].add(position)
-                outputs[owner[position]].add(position)
-        return tuple(
-            Segment(name, tuple(nodes), tuple(sorted(read)), tuple(sorted(output)))
-            for name, nodes, read, output in zip(names, members, reads, outputs, strict=True)
-        )
+        results = {2 * exit + 1: position for exit, position in enumerate(self.exits)}
+        return tuple(map(Segment, names, *pieces_of(self.offsets, owner, results)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Graph):

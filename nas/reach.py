@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["chains_of", "feeds_of", "renumbered"]
+__all__ = ["chains_of", "feeds_of", "pieces_of", "renumbered"]
 
 _BEFORE = (1,)  # reads the node before, and no other
 
@@ -50,3 +50,31 @@ def renumbered(
         [tuple(moved[p] - moved[p - back] for back in offsets[p]) for p in alive],
         tuple(range(min(moved[p] for p in head if p in moved), moved[head[-1]] + 1) for head in heads),
     )
+
+
+def pieces_of(
+    offsets: Sequence[tuple[int, ...]], owner: Sequence[int], results: Mapping[int, int]
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Nodes, inputs and outputs of each piece of a network in which node `i` belongs to piece `owner[i]`.
+
+    Inputs are nodes of other pieces that it reads, outputs are nodes that others read. `results` names a
+    node that a piece must put out; if another piece makes it, it is handed through.
+    """
+    nodes: list[list[int]] = [[] for _ in range(max((*owner, *results)) + 1)]
+    inputs: list[set[int]] = [set() for _ in nodes]
+    outputs: list[set[int]] = [set() for _ in nodes]
+    edges = [(position - back, owner[position]) for position, backs in enumerate(offsets) for back in backs]
+    edges += [(position, piece) for piece, position in results.items()]
+    for source, reader in edges:
+        if owner[source] != reader:
+            inputs[reader].add(source)
+            outputs[owner[source]].add(source)
+    for position, piece in enumerate(owner):
+        nodes[piece].append(position)
+    for piece, position in results.items():
+        outputs[piece].add(position)
+    return _ordered(nodes), _ordered(inputs), _ordered(outputs)
+
+
+def _ordered(sets: Sequence[Iterable[int]]) -> list[tuple[int, ...]]:
+    return [tuple(sorted(positions)) for positions in sets]

@@ -48,17 +48,19 @@ class Architecture:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Architecture:
         try:
-            return Architecture(
+            architecture = Architecture(
                 space=values["space"],
                 choices=tuple(values["choices"].items()),
                 input_shape=tuple(values["input_shape"]),
                 num_classes=values["num_classes"],
                 id=values["id"],
             )
+            hash(architecture)  # a TypeError where a list stands in place of an option
         except (KeyError, TypeError, AttributeError) as error:
             raise SpaceError(
                 f"an architecture must have space, choices, input_shape, num_classes, id: {error!r}"
             ) from None
+        return architecture
 
 
 @final
@@ -125,9 +127,9 @@ class SearchSpace:
         """A neighbor: one choice that has other options is changed; choices that arise from it are drawn at
         random."""
         known = dict(architecture.choices)
-        order = list(known)
-        rng.shuffle(order)
-        for changed in order:
+        untried = list(known)
+        while untried:
+            changed = untried.pop(rng.randrange(len(untried)))
             neighbor = self.resolve(_mutation(known, changed, rng))
             if neighbor.choices != architecture.choices:
                 return neighbor

@@ -188,7 +188,7 @@ def shuffle_v1(
         y, hidden, kernel_size=kernel_size, stride=stride, groups=hidden, act=None, name="depthwise"
     )
     y = conv_norm_act(y, branch, groups=last, act=None, name="restore")
-    shortcut = avg_pool(x) if stride > 1 else x
+    shortcut = avg_pool(x, stride=stride) if stride > 1 else x
     if joined:
         return activation(concat(shortcut, y))
     if shortcut.shape != y.shape:

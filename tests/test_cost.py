@@ -40,20 +40,8 @@ def samples(count: int, shape: Shape = (3, 32, 32)) -> list[Graph]:
     ]
 
 
-GRAPHS = samples(64)
+GRAPHS = samples(48)
 MULTIPLYING = ("conv", "linear", "addmm", "matmul")
-
-
-@final
-class ExitUpTo(nn.Module):
-    """The logits of one exit only, so that a tracing counter sees what that one needs."""
-
-    def __init__(self, model: Model, exit: int) -> None:
-        super().__init__()
-        self.model, self.exit = model, exit
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)[self.exit]
 
 
 def fvcore_counts(model: nn.Module, x: Tensor) -> tuple[int, int]:
@@ -89,7 +77,7 @@ def test_five_hundred_counts_agree_with_fvcore_and_thop(start: int) -> None:
         assert_counts_agree(graph)
 
 
-@pytest.mark.parametrize("graph", GRAPHS[::2], ids=lambda graph: graph.id[:6])
+@pytest.mark.parametrize("graph", GRAPHS[:24], ids=lambda graph: graph.id[:6])
 def test_counts_agree_with_torch(graph: Graph) -> None:
     model = Model(graph).eval().to("meta")
     counter = FlopCounterMode(display=False)

@@ -75,6 +75,17 @@ def test_every_node_is_needed_and_knows_by_whom(graph: Graph) -> None:
 
 
 @each_graph
+def test_chains_hold_all_nodes_and_nothing_joins_or_leaves_within_one(graph: Graph) -> None:
+    chains = [range(start, stop) for start, stop in graph.chains]
+    assert [position for chain in chains for position in chain] == list(range(len(graph.nodes)))
+    for position, node in enumerate(graph.nodes):
+        before = position - 1
+        readers = [other for other in graph.nodes for source in other.inputs if source == before]
+        goes_on = node.inputs == (before,) and len(readers) == 1 and before not in graph.exits
+        assert goes_on == any(position in chain[1:] for chain in chains)
+
+
+@each_graph
 def test_segments_run_in_order(graph: Graph) -> None:
     segments = {segment.name: segment for segment in graph.segments()}
     exits = range(len(graph.exits))

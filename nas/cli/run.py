@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.bundle import Bundle, undominated
 from nas.cli.arguments import add_json, positive
 from nas.cli.output import write_json, write_table
 from nas.data import load_data
@@ -39,6 +40,17 @@ STEP_S = 36.0  # a hundredth of that, and longer than a governor waits between s
 MOST_STEPS = 1000
 RANDOM_IMAGES = 64
 
+COLUMNS = {
+    "model": "model",
+    "exit": "exit",
+    "accuracy": "accuracy",
+    "MACs": "macs",
+    "ms": "latency_ms",
+    "measured ms": "measured_ms",
+    "steps": "steps",
+    "reason": "reason",
+}
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder or zip that nas export wrote")
@@ -47,6 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     battery.add_argument(
         "--synthetic", action="store_true", help="a battery of an hour at 1 W, from full to empty"
     )
+    parser.add_argument("--model", metavar="NAME", help="levels of this model only (default: all not beaten)")
     parser.add_argument("--data", help="take the images from the test part of data (default random bytes)")
     parser.add_argument("--threads", type=positive, default=1, help="to run with (default 1)")
     add_json(parser)
@@ -56,15 +69,28 @@ def execute(arguments: Namespace) -> None:
     from nas.runtime import BatteryBands, Governor, RecordedTrace, Runtime
 
     runtime = Runtime.load(arguments.bundle, arguments.threads)
-    governor = Governor(runtime.levels, BatteryBands())
-    steps = (
-        _drain(governor) if arguments.synthetic else _replay(governor, RecordedTrace.load(arguments.battery))
-    )
-    switches = _follow(runtime, steps, _images(arguments.data, runtime))
+    dial = _dial(runtime.bundle, arguments.model)
+    governor = Governor(runtime.levels, BatteryBands(dial=dial), level=dial[-1])
+    if arguments.synthetic:
+        steps = _drain(governor)
+    else:
+        steps = _replay(governor, RecordedTrace.load(arguments.battery))
+    images = _images(arguments.data, runtime)
+    for level in dial:
+        runtime.run(images[0], level)  # so that all are loaded, and no first call is timed
+    switches = _follow(runtime, steps, images)
     if arguments.json:
         write_json({"bundle": str(arguments.bundle), "switches": switches})
     else:
         write_table(_switch_table(switches))
+
+
+def _dial(bundle: Bundle, model: str | None) -> tuple[int, ...]:
+    """The levels to choose from: those that none beats, or all of one model."""
+    if model is None:
+        return undominated(bundle.levels)
+    name = bundle.model(model).name
+    return tuple(number for number, level in enumerate(bundle.levels) if level.model == name)
 
 
 def _replay(governor: Governor, trace: RecordedTrace) -> Iterator[Step]:
@@ -98,8 +124,6 @@ def _images(spec: str | None, runtime: Runtime) -> NDArray[np.uint8]:
 
 def _follow(runtime: Runtime, steps: Iterable[Step], images: NDArray[np.uint8]) -> list[dict[str, Any]]:
     """Answer an image at each step, and tell of the first step and of each switch."""
-    for level in range(len(runtime.levels)):
-        runtime.run(images[0], level)  # so that all are loaded, and no first call is timed
     switches: list[dict[str, Any]] = []
     times_ms: list[list[float]] = []
     level_before = None
@@ -133,40 +157,15 @@ def _switch(governor: Governor, signals: Signals, level_before: int | None) -> d
 
 
 def _switch_table(switches: list[dict[str, Any]]) -> Table:
-    header = (
-        "time s",
-        "battery %",
-        "level",
-        "model",
-        "exit",
-        "accuracy",
-        "MACs",
-        "ms",
-        "measured ms",
-        "steps",
-        "reason",
-    )
     rows = []
     for switch in switches:
-        charge = switch["battery_ratio"]
+        charge, before, level = switch["battery_ratio"], switch["from"], switch["to"]
         rows.append(
             (
                 f"{switch['time_s']:.0f}",
                 None if charge is None else f"{100 * charge:.0f}",
-                f"{switch['to']}" if switch["from"] is None else f"{switch['from']} -> {switch['to']}",
-                *(
-                    switch[key]
-                    for key in (
-                        "model",
-                        "exit",
-                        "accuracy",
-                        "macs",
-                        "latency_ms",
-                        "measured_ms",
-                        "steps",
-                        "reason",
-                    )
-                ),
+                f"{level}" if before is None else f"{before} -> {level}",
+                *(switch[key] for key in COLUMNS.values()),
             )
         )
-    return Table.of(header, rows)
+    return Table.of(("time s", "battery %", "level", *COLUMNS), rows)

@@ -35,8 +35,8 @@ def front_points(record: StudyRecord) -> Scatter:
     """MMACs and accuracy of all networks trained in a search, and of its front."""
 
     def points(trials: Sequence[Trial]) -> tuple[Point, ...]:
-        complete = (trial.values for trial in trials if trial.state == "complete")
-        return tuple(sorted(Point(values["macs"] / 1e6, values["accuracy"]) for values in complete))
+        known = (trial.values for trial in trials if {"macs", "accuracy"} <= trial.values.keys())
+        return tuple(sorted(Point(values["macs"] / 1e6, values["accuracy"]) for values in known))
 
     return Scatter(points(record.trials), points(record.front.trials))
 

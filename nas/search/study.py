@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from random import Random
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from optuna.samplers import BaseSampler
 
@@ -25,6 +26,9 @@ from nas.search.repair import Walk
 from nas.search.sampler import make_sampler, sampler_name
 from nas.search.trial import Front, Trial
 from nas.space import Architecture, Candidate, SearchSpace
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Evaluate", "Study"]
 
@@ -94,6 +98,15 @@ class Study:
     @property
     def front(self) -> Front:
         return self.record.front
+
+    @property
+    def rejections(self) -> Counter[str]:
+        """How many networks each limit has kept from being evaluated, by its key."""
+        return self.record.rejections
+
+    def frame(self) -> DataFrame:
+        """One row per trial, as pandas: its state, values and choices."""
+        return self.record.frame()
 
     def run(self, *, trials: int) -> Iterator[Trial]:
         """Search until the folder holds this many evaluated networks; yields each trial once it is stored.

@@ -49,8 +49,8 @@ def fit(
     if (graph.input_shape, graph.num_classes) != (data.input_shape, data.num_classes):
         raise DataError(
             f"a network must be built for the data, but it is for images {graph.input_shape} of "
-            f"{graph.num_classes} "
-            f"classes, and {data.name} has {data.input_shape} of {data.num_classes}; use space.at"
+            f"{graph.num_classes} classes, and {data.name} has {data.input_shape} of {data.num_classes}; "
+            "use space.at"
         )
     model.set_normalization(data.mean, data.std)
     with torch_threads(config.threads), torch.random.fork_rng(devices=[]):

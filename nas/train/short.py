@@ -13,8 +13,8 @@ from nas.train.fitting import fit
 
 __all__ = ["SHORT_CONFIG", "ShortTraining"]
 
-SHORT_CONFIG = TrainConfig(batch_size=32, learning_rate=0.3)
-"""Many large steps, for there is little time."""
+SHORT_CONFIG = TrainConfig(learning_rate=0.3)
+"""Large steps, for there is little time."""
 
 
 @final

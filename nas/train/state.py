@@ -92,15 +92,11 @@ class TrainingState:
             self.result.set_weights(_below("average/", tensors))
             self.average.n_averaged.copy_(torch.tensor(tensors["averaged_steps"]))
         for index, parameter in enumerate(self._parameters()):
-            state = {
-                name: torch.tensor(value) for name, value in _below(f"optimizer/{index}/", tensors).items()
-            }
-            for name, value in state.items():
-                if (
-                    value.shape == parameter.shape
-                ):  # then the fused step wants the parameter's memory format too
-                    state[name] = torch.empty_like(parameter).copy_(value)
-            self.optimizer.state[parameter] = state
+            state = self.optimizer.state[parameter]
+            for name, value in _below(f"optimizer/{index}/", tensors).items():
+                # Fused steps need the memory format of the parameter, too.
+                like = parameter if value.shape == parameter.shape else torch.tensor(value)
+                state[name] = torch.empty_like(like, requires_grad=False).copy_(torch.tensor(value))
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

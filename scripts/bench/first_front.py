@@ -76,8 +76,9 @@ def main() -> None:
 
 
 NOTES = """
-Seed 0. `exits.csv` has every exit of every exported network. The exit is chosen by validation accuracy; the 10,000 test images are
-read once, at export. `levels` and `cost_span` are of one model: MACs of its last level over those of its first.
+Seed 0. `exits.csv` has every exit of every exported network. The exit is chosen by validation accuracy; the
+10,000 test images are read once, at export. `levels` and `cost_span` are of one model: MACs of its last
+level over those of its first.
 """
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
@@ -28,10 +29,12 @@ class Record:
         self.quick: bool = parser.parse_args(argv).quick
         self.folder = ROOT / "results" / name
         self.raw = self.folder / ".quick" if self.quick else self.folder
+        if self.quick:
+            shutil.rmtree(self.raw, ignore_errors=True)
         self.raw.mkdir(parents=True, exist_ok=True)
 
     def rows(self, file: str) -> list[dict[str, str]]:
-        """Rows kept so far; none in quick mode's first use."""
+        """Rows kept so far; a quick run begins with none."""
         path = self.raw / file
         if not path.exists():
             return []

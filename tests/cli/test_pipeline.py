@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from nas.bundle import Bundle
+from nas.bundle import Bundle, undominated
+from nas.cli import main
 from nas.cli.train import spread
 from nas.data import load_data
 from nas.model import Model
@@ -60,7 +61,7 @@ def test_a_folder_of_another_search_is_misuse(
     assert read_study(run_folder) == before
 
 
-def test_data_that_changed_is_misuse(nas: Nas, tmp_path: Path) -> None:
+def test_data_that_changed_is_misuse(nas: Nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     file, folder = tmp_path / "data.npz", tmp_path / "d"
 
@@ -71,6 +72,8 @@ def test_data_that_changed_is_misuse(nas: Nas, tmp_path: Path) -> None:
     store()
     command = ("search", "user_spaces:space", "--out", folder, "--data", f"npz:{file}", "--epochs", 1)
     nas(*command, "--trials", 1)
+    monkeypatch.chdir(tmp_path)
+    nas("search", "user_spaces:space", "--out", folder, "--data", "npz:data.npz", "--trials", 1)
     store()
     assert "hash" in nas(*command, "--trials", 2, code=2)
 
@@ -117,7 +120,8 @@ def test_run_follows_the_governor(nas: Nas, run_folder: Path, tmp_path: Path) ->
     rows = [f"{60 * step},{100 - step}" for step in range(101)]
     trace.write_text("\n".join(["time_s,battery_percent", *rows]))
     switches = json.loads(nas("run", run_folder / "bundle", "--battery", trace, "--json"))["switches"]
-    governor = Governor(Bundle.load(run_folder / "bundle").levels, BatteryBands())
+    levels = Bundle.load(run_folder / "bundle").levels
+    governor = Governor(levels, BatteryBands(), level=undominated(levels)[-1])
     expected = []
     for number, signals in enumerate(RecordedTrace.load(trace)):
         governor = governor.step(signals)
@@ -128,6 +132,24 @@ def test_run_follows_the_governor(nas: Nas, run_folder: Path, tmp_path: Path) ->
     assert all(switch["measured_ms"] > 0 for switch in switches)
     table = nas("run", run_folder / "bundle", "--battery", trace)
     assert all(switch["reason"] in table for switch in switches)
+
+
+def test_run_keeps_to_one_model(nas: Nas, run_folder: Path) -> None:
+    command = ("run", run_folder / "bundle", "--synthetic", "--json", "--model")
+    levels = Bundle.load(run_folder / "bundle").levels
+    for model in {level.model for level in levels}:
+        expected = [number for number, level in enumerate(levels) if level.model == model]
+        switches = json.loads(nas(*command, model))["switches"]
+        assert [switch["to"] for switch in switches] == expected[::-1]
+    assert "net0" in nas(*command, "no-such-model", code=2)
+
+
+def test_a_latency_budget_holds_when_measured(nas: Nas, tmp_path: Path) -> None:
+    command = ("search", "search_spaces.tiny:space", *NEW, "--trials", 2, "--out", tmp_path / "d")
+    nas(*command, "--budget", "latency<=0.15ms")
+    record = read_study(tmp_path / "d")
+    assert all(trial.values["latency_ms"] <= 0.15 for trial in record.trials if trial.evaluated)
+    assert all("latency" in trial.reason for trial in record.trials if trial.state == "infeasible")
 
 
 def test_run_drains_a_made_up_battery_on_real_images(nas: Nas, run_folder: Path) -> None:
@@ -162,6 +184,12 @@ def test_a_search_without_budget_minimizes_macs(nas: Nas, tmp_path: Path) -> Non
     ]
     assert "none" in nas("export", tmp_path / "d", code=2)
     nas("report", tmp_path / "d")
+
+
+def test_a_search_tells_why_trainings_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["search", "user_spaces:space", *map(str, NEW), "--trials", "1", "--out", str(tmp_path / "d")]
+    assert main([*command, "--objective", "maximize:beauty"]) == 0
+    assert "1 failed, the last because beauty must be among" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 9, 40])

@@ -94,9 +94,8 @@ def test_front_points_are_the_trained_networks_and_the_front() -> None:
     record = make_record()
     points = front_points(record)
     complete = [trial.values for trial in record.trials if trial.state == "complete"]
-    assert sorted((p.cost * 1e6, p.accuracy) for p in points.all) == pytest.approx(
-        sorted((values["macs"], values["accuracy"]) for values in complete)
-    )
+    expected = sorted((values["macs"], values["accuracy"]) for values in complete)
+    np.testing.assert_allclose([(1e6 * point.cost, point.accuracy) for point in points.all], expected)
     for point in points.all:
         beaten = any(
             other != point and other.cost <= point.cost and other.accuracy >= point.accuracy

@@ -47,12 +47,12 @@ def test_trials_tell_why_only_where_there_is_something_to_tell() -> None:
 
 
 def test_levels_that_were_not_measured_have_no_time() -> None:
-    latency = Latency(p50_ms=0.5, p95_ms=1, spread=0.1, runs=9, target="chip")
+    latency = Latency(p50_ms=0.5, p95_ms=1.0, spread=0.1, runs=9, target="chip")
     levels = [
         Level(model="net0", exit=0, accuracy=0.5, macs=1000),
         Level(model="net0", exit=1, accuracy=0.75, macs=2000, latency=latency),
     ]
     assert level_table(levels).rows == (
         ("0", "net0", "0", "0.5000", "1,000", "-", "-"),
-        ("1", "net0", "1", "0.7500", "2,000", "0.5000", "1"),
+        ("1", "net0", "1", "0.7500", "2,000", "0.5000", "1.0000"),
     )

@@ -54,7 +54,7 @@ def few() -> Data:
 
 def test_digits_are_learned() -> None:
     model = Model(sample())
-    history = fit(model, digits(), replace(SHORT_CONFIG, epochs=5))
+    history = fit(model, digits(), replace(SHORT_CONFIG, epochs=5, batch_size=32))
     assert history.epochs[-1].loss < history.epochs[0].loss
     assert history.accuracies == accuracies(model, digits().x_val, digits().y_val)
     assert min(accuracies(model, digits().x_test, digits().y_test)) > 0.9, "at every exit"

@@ -1,15 +1,8 @@
-"""Compares `Model(graph)` with a hand-written module of the same MobileNetV2-like network: time of a
-forward pass and of a training step at batch 1 and 64, one thread, channels_last both.
+"""`Model(graph)` beside a hand-written module of the same MobileNetV2-like network, forward and training
+step."""
 
-Both are timed turn by turn, in random order within each round; a ratio is the median over rounds of one
-over the other.
+from __future__ import annotations
 
-    python scripts/bench/model/run.py            # writes results/model
-"""
-
-import argparse
-import csv
-import json
 import random
 import statistics
 import time
@@ -18,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from record import Record
 from torch import Tensor, nn
 
 from nas.layers import activation, batch_norm, conv, dropout, global_avg_pool, linear
@@ -25,7 +19,6 @@ from nas.model import Model
 from nas.net import Feature, Net
 from nas.space import SearchSpace
 
-RESULTS = Path(__file__).parents[3] / "results" / "model"
 CLASSES = 10
 STEM, LAST = 16, 640
 # expand_ratio, channels, blocks, stride: MobileNetV2 at half width, strides fit for 32×32 images
@@ -179,43 +172,36 @@ def plot(ratios: dict[str, list[float]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="a few seconds; writes quick.json only")
-    quick = parser.parse_args().quick
+    record = Record("model", __doc__ or "")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
     modules = networks()
-    rows = []
-    for kind in ("forward", "step"):
-        for batch in BATCHES:
-            for number, times in enumerate(measure(modules, batch, kind, 2 if quick else 40)):
-                rows.append({"kind": kind, "batch": batch, "round": number} | times)
-    ratios = {
-        f"{kind}, batch {batch}": [
-            row["graph"] / row["hand"] for row in rows if (row["kind"], row["batch"]) == (kind, batch)
-        ]
-        for kind in ("forward", "step")
-        for batch in BATCHES
-    }
-    medians = {name: round(statistics.median(values), 3) for name, values in ratios.items()}
-    summary = {
-        f"{kind}_ratio": max(value for name, value in medians.items() if name.startswith(kind))
+    cases = [(kind, batch) for kind in ("forward", "step") for batch in BATCHES]
+    done = {(row["kind"], int(row["batch"])) for row in record.rows("rounds.csv")}
+    for kind, batch in [case for case in cases if case not in done]:
+        for number, times in enumerate(measure(modules, batch, kind, 2 if record.quick else 60)):
+            record.add("rounds.csv", {"kind": kind, "batch": batch, "round": number} | times)
+    ratios: dict[str, list[float]] = {f"{kind}, batch {batch}": [] for kind, batch in cases}
+    for row in record.rows("rounds.csv"):
+        ratios[f"{row['kind']}, batch {row['batch']}"].append(float(row["graph"]) / float(row["hand"]))
+    medians = {name: statistics.median(values) for name, values in ratios.items()}
+    plot(ratios, record.raw / "ratios.png")
+    headline = {
+        f"{kind}_ratio": round(max(value for name, value in medians.items() if name.startswith(kind)), 3)
         for kind in ("forward", "step")
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / ("quick.json" if quick else "summary.json")).write_text(json.dumps(summary, indent=2) + "\n")
-    if not quick:
-        with (RESULTS / "raw.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
-        plot(ratios, RESULTS / "ratios.png")
-    print(json.dumps(medians))
-    print(json.dumps(summary))
+    rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in medians.items())
+    record.finish(
+        headline, f"{NOTES}\n| case | median ratio |\n| --- | --: |\n{rows}\n\n![Ratios](ratios.png)"
+    )
 
+
+NOTES = """
+Milliseconds of both forms are in `rounds.csv`: timed turn by turn in random order within each round, one
+thread, channels_last both, equal weights, logits checked equal. A ratio is the median over rounds of graph
+over hand-written; the figures are the worst over batch 1 and 64.
+"""
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,28 @@
+"""Ask a target what candidates of a search really take, each network once."""
+
+from __future__ import annotations
+
+from typing import final
+
+from nas.bundle import Latency
+from nas.latency.segments import measure_exits
+from nas.latency.target import Target
+from nas.space import Candidate
+
+__all__ = ["MeasuredLatency"]
+
+
+@final
+class MeasuredLatency:
+    """Measures all exits of a network when it is first asked for, each segment for `seconds`."""
+
+    def __init__(self, target: Target, *, seconds: float = 0.05) -> None:
+        self.target = target
+        self._seconds = seconds
+        self._known: dict[str, tuple[Latency, ...]] = {}
+
+    def __call__(self, candidate: Candidate, exit: int | None = None) -> Latency:
+        """Latency up to one exit, by default the last."""
+        if candidate.id not in self._known:
+            self._known[candidate.id] = measure_exits(self.target, candidate.graph, seconds=self._seconds)
+        return self._known[candidate.id][-1 if exit is None else exit]
