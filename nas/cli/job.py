@@ -42,6 +42,8 @@ class Job:
     sampler: str
     epochs: int
     """Of the short training of each network."""
+    images: int | None
+    """Training images used per epoch of it; all if None."""
     seed: int
     threads: int
 

@@ -15,6 +15,7 @@ import math
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "execute"]
 
-DEFAULTS = {"budget": "", "sampler": "tpe", "epochs": 3, "seed": 0, "threads": 1}
+DEFAULTS = {"budget": "", "sampler": "tpe", "epochs": 3, "images": None, "seed": 0, "threads": 1}
 MOST_OVER = 2.0  # the table gave 0.96 to 1.73 times the milliseconds measured for 20 networks
 
 
@@ -45,6 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--trials", type=positive, default=40, help="networks trained in all (default 40)")
     parser.add_argument("--sampler", help="random, tpe, nsga2 or gp (default tpe)")
     parser.add_argument("--epochs", type=positive, help="of each network's training (default 3)")
+    parser.add_argument("--images", type=positive, help="training images used per epoch (default all)")
     parser.add_argument(
         "--objective",
         action="append",
@@ -110,16 +112,17 @@ def _study(arguments: Namespace, job: Job, data: Data) -> Study:
     from nas.latency import LatencyTable, LocalTarget, MeasuredLatency
     from nas.search import Study
     from nas.search.objective import objective_from_json
-    from nas.train import ShortTraining, TrainConfig
+    from nas.train import SHORT_CONFIG, ShortTraining
 
     timed = any("latency" in text for text in (job.budget, *job.objectives))
+    config = replace(SHORT_CONFIG, threads=job.threads, images=job.images)
     target = LocalTarget(job.threads)
     table = LatencyTable(target, arguments.out / "latency.json") if timed else None
     return Study(
         load_search_space(arguments.space, data),
         arguments.out,
         objectives=[objective_from_json(dict([text.split(":")])) for text in job.objectives],
-        evaluate=ShortTraining(data, job.epochs, TrainConfig(threads=job.threads)),
+        evaluate=ShortTraining(data, job.epochs, config),
         budget=job.budget,
         costs={"latency_ms": _predictor(table)} if table else {},
         measure=MeasuredLatency(target) if table else None,

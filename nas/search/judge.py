@@ -148,8 +148,9 @@ class Judge:
         return float(cost)
 
     def _undecided(self, key: str, cost: Interval) -> bool:
+        """Whether only a measurement can tell: in doubt about a bound, or nothing known from above."""
         limit = self._limits.get(key)
-        return cost is _UNKNOWN or (limit is not None and cost.low <= limit.bound < cost.high)
+        return math.isinf(cost.high) if limit is None else cost.low <= limit.bound < cost.high
 
 
 def _parts(key: str) -> tuple[str, int | None]:
