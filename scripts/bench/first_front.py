@@ -19,10 +19,10 @@ TRACE = ROOT / "scripts" / "drain.csv"
 
 
 def commands(run: Path, quick: bool) -> list[list[str]]:
-    trials, images, epochs, top = ("4", "1280", "1", "1") if quick else ("40", "7680", "10", "3")
+    trials, images, epochs, top = ("4", "1280", "1", "1") if quick else ("40", "7680", "8", "2")
     search = ["search", SPACE, "--data", "fashion-mnist", "--budget", BUDGET, "--out", str(run)]
     return [
-        [*search, "--trials", trials, "--epochs", "1", "--images", images, "--threads", "2", "--seed", "0"],
+        [*search, "--trials", trials, "--epochs", "1", "--images", images, "--threads", "1", "--seed", "0"],
         ["train", str(run), "--epochs", epochs, "--top", top],
         ["export", str(run), "--threads", "1"],
         ["report", str(run)],
