@@ -9,19 +9,20 @@ https://www.jmlr.org/papers/v12/shervashidze11a.html).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, final
 
-__all__ = ["Structure", "canonical_id", "canonical_order"]
+from nas.chains import Chain
+
+__all__ = ["Structure", "canonical_id", "canonical_order", "quick_id"]
 
 _DIGEST_BYTES = 16
 
 
 @final
 class Structure(NamedTuple):
-    """What a network is apart from names. `exits` are the positions of the logits, `chains` as `nas.reach`
-    cuts them.
+    """What a network is apart from names. `exits` are the positions of the logits.
 
     `tokens` stand for the layers, node `i` reads nodes `i - offset`, operands of `swappable` nodes have no
     order. Only `weighted` nodes have weights of their own: others that compute the same are one.
@@ -31,7 +32,6 @@ class Structure(NamedTuple):
     offsets: Sequence[tuple[int, ...]]
     swappable: Collection[int]
     weighted: Sequence[int]
-    chains: Sequence[tuple[int, int]]
     exits: Sequence[int]
 
 
@@ -41,13 +41,38 @@ def canonical_id(network: Structure) -> str:
     These are hash collisions, and rings of equal layers that refinement does not see: six equal convolutions
     of one feature, added in pairs that form one ring of six or two rings of three.
     """
-    ends, distinct = _ends(network)
-    parts = [_digest(ends[position]) for position in network.exits]
-    if not distinct and _has_twins(network, expressions := _expressions(network)):
+    expressions = _expressions(network)
+    parts = [_digest(expressions[position]) for position in network.exits]
+    if _has_twins(network, expressions):
         owner = _merged(network, expressions)
         colors = _refine(network, expressions, owner)
         parts += [colors[owner[position]] for position in network.exits] + sorted(colors.values())
     return _digest(b"".join(parts)).hex()
+
+
+def quick_id(chains: Sequence[Chain], operands: Sequence[Sequence[int]], exits: Sequence[int]) -> str | None:
+    """The same id from chains, the chains that they read and the chains that end in logits.
+
+    None where two chains may begin with equal expressions up to a layer with weights. Where none do, no two
+    layers with weights are equal expressions: the uppermost pair would stand first in two chains.
+    """
+    texts: list[bytes] = []
+    heavy = [chain.heavy_text for chain in chains]
+    heads: set[bytes] = set()
+    for chain, sources, text in zip(chains, operands, heavy, strict=True):
+        if len(sources) == 1:
+            source = texts[sources[0]]
+        else:
+            digests = [_digest(texts[source]) for source in sources]
+            if chain.swappable:
+                digests.sort()
+            source = b"".join(digests)
+        texts.append(source + chain.text)
+        if text is not None:
+            heads.add(source + text)
+    if len(heads) < len(heavy) - heavy.count(None):
+        return None
+    return _digest(b"".join([_digest(texts[exit]) for exit in exits])).hex()
 
 
 def canonical_order(network: Structure) -> tuple[int, ...]:
@@ -76,26 +101,6 @@ def canonical_order(network: Structure) -> tuple[int, ...]:
     return tuple(order)
 
 
-def _ends(network: Structure) -> tuple[dict[int, bytes], bool]:
-    """Expressions of the last node of each chain, and whether all nodes with weights surely differ in theirs.
-
-    They do where the first ones of each chain do: what stands behind different expressions is different.
-    """
-    tokens, weighted = network.tokens, set(network.weighted)
-    ends: dict[int, bytes] = {}
-    first: set[bytes] = set()
-    heavy = 0
-    for start, stop in network.chains:
-        source = _operands(network, start, ends)
-        ends[stop - 1] = source + b"".join(tokens[start:stop])
-        for position in range(start, stop):
-            if position in weighted:
-                first.add(source + b"".join(tokens[start : position + 1]))
-                heavy += 1
-                break
-    return ends, len(first) == heavy
-
-
 def _expressions(network: Structure) -> list[bytes]:
     """For each node a text of the expression that computes it: what it reads, then its token."""
     expressions: list[bytes] = []
@@ -104,7 +109,7 @@ def _expressions(network: Structure) -> list[bytes]:
     return expressions
 
 
-def _operands(network: Structure, position: int, expressions: Mapping[int, bytes] | Sequence[bytes]) -> bytes:
+def _operands(network: Structure, position: int, expressions: Sequence[bytes]) -> bytes:
     """What a node reads, as a text. One operand is written out, several are hashed, so that texts stay
     short."""
     backs = network.offsets[position]

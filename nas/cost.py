@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import add
 from types import MappingProxyType
 from typing import final
 
@@ -64,12 +63,12 @@ class Cost:
         exit = last if exit is None else exit
         if not 0 <= exit <= last:
             raise IndexError(f"exit must be 0 to {last}, but got {exit}")
-        return _cost(graph, {feeds for feeds in set(graph.feeds) if graph.runs(feeds, exit)})
+        return _cost(graph, {feeds for feeds in set(graph.chain_feeds) if graph.runs(feeds, exit)})
 
     @staticmethod
     def total(graph: Graph) -> Cost:
         """Cost with all heads: the worst case of a cascade."""
-        return _cost(graph, set(graph.feeds))
+        return _cost(graph, set(graph.chain_feeds))
 
     def to_json(self) -> dict[str, int]:
         return {"macs": self.macs, "params": self.params, "peak_bytes": self.peak_bytes}
@@ -93,82 +92,56 @@ def _cost(graph: Graph, running: set[int]) -> Cost:
 
 def _peak_bytes(graph: Graph, running: set[int]) -> int:
     """Largest sum of live features under the better of the two schedules described at `Cost`."""
-    runs = _runs(graph, running)
-    written = list(runs)
-    peak = _peak_of(runs, written)
-    if all(before in runs[after].operands for before, after in pairwise(written)):
-        return peak  # each run reads the one before: there is no other order
-    return min(peak, _peak_of(runs, _depth_first(runs)))
+    written = [number for number, feeds in enumerate(graph.chain_feeds) if feeds in running]
+    readers = [0] * len(graph.chains)
+    for number in written:
+        for operand in graph.operands[number]:
+            readers[operand] += 1
+    peak = _peak_of(graph, written, list(readers))
+    if all(before in graph.operands[after] for before, after in pairwise(written)):
+        return peak  # each chain reads the one before: there is no other order
+    return min(peak, _peak_of(graph, _depth_first(graph, written, readers), readers))
 
 
-@final
-class _Run:
-    """A chain of layers, made one after another: a step of a schedule.
-
-    `first` and `last` are the bytes of the first and the last feature, `between` the most that two neighbors
-    need together. `operands` are the runs that the first one reads; `readers` counts who reads the last one.
-    """
-
-    __slots__ = ("between", "first", "in_place", "last", "operands", "readers")
-
-    def __init__(self, layers: Sequence[Layer], operands: list[int]) -> None:
-        first, *others = layers
-        sizes = [first.out_bytes, *[layer.out_bytes for layer in others if not layer.overwrites]]
-        self.first, self.last = sizes[0], sizes[-1]
-        self.between = max(map(add, sizes, sizes[1:]), default=0)
-        self.in_place = first.op.in_place
-        self.operands = operands
-        self.readers = 0
-
-
-def _runs(graph: Graph, running: set[int]) -> dict[int, _Run]:
-    """The running chains, keyed by the position of their last node."""
-    runs: dict[int, _Run] = {}
-    for start, stop in graph.chains:
-        if graph.feeds[start] in running:
-            operands = [start - back for back in graph.offsets[start]]
-            runs[stop - 1] = _Run(graph.layers[start:stop], operands)
-            for operand in operands:
-                runs[operand].readers += 1
-    return runs
-
-
-def _peak_of(runs: Mapping[int, _Run], schedule: Sequence[int]) -> int:
-    """Largest sum of live features when the runs are made in this order."""
-    waiting = {position: run.readers for position, run in runs.items()}
+def _peak_of(graph: Graph, schedule: Sequence[int], readers: list[int]) -> int:
+    """Largest sum of live features when chains run in this order. `readers` are counted down to 0."""
+    chains = graph.chains
     live = peak = 0
-    for position in schedule:
-        run = runs[position]
-        live += run.first
+    for number in schedule:
+        chain = chains[number]
+        live += chain.first_bytes
         freed = reused = 0
-        for operand in run.operands:
-            waiting[operand] -= 1
-            if not waiting[operand]:
-                size = runs[operand].last
+        for operand in graph.operands[number]:
+            readers[operand] -= 1
+            if not readers[operand]:
+                size = chains[operand].last_bytes
                 freed += size
-                if run.in_place and size == run.first:
+                if size == chain.first_bytes and chain.layers[0].op.in_place:
                     reused = size
-        peak = max(peak, live - reused)
-        live -= freed + run.first
-        peak = max(peak, live + run.between)
-        live += run.last
+        if live - reused > peak:
+            peak = live - reused
+        live -= freed + chain.first_bytes
+        if live + chain.between_bytes > peak:
+            peak = live + chain.between_bytes
+        live += chain.last_bytes
     return peak
 
 
-def _depth_first(runs: Mapping[int, _Run]) -> list[int]:
-    """The runs in depth-first order from the last one, the last operand of every join first."""
+def _depth_first(graph: Graph, running: Sequence[int], readers: Sequence[int]) -> list[int]:
+    """The running chains in depth-first order from each that nothing reads, the last operand of every join
+    first."""
     schedule: list[int] = []
     seen: set[int] = set()
-    for root in runs:
-        stack = [root] if not runs[root].readers else []
+    for root in running:
+        stack = [] if readers[root] else [root]
         while stack:
-            position = stack[-1]
-            waiting = [operand for operand in runs[position].operands if operand not in seen]
+            number = stack[-1]
+            waiting = [operand for operand in graph.operands[number] if operand not in seen]
             if waiting:
                 stack.extend(waiting)
             else:
                 stack.pop()
-                if position not in seen:
-                    seen.add(position)
-                    schedule.append(position)
+                if number not in seen:
+                    seen.add(number)
+                    schedule.append(number)
     return schedule

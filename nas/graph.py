@@ -4,102 +4,26 @@ A graph is a tuple of nodes in an order in which they can run. Each node is an `
 `Layer`) and the positions of the nodes it reads. Shapes are `(C, H, W)` or `(C,)`, without the batch axis.
 Exits count from 0.
 
-Nodes are kept in columns (`layers`, `offsets`, …) because a search builds thousands of graphs of which only
-a few are ever trained; `graph.nodes` makes the named view of them when it is asked for.
+Nodes are kept as chains, because a search builds thousands of graphs of which only a few are ever trained;
+`graph.nodes` makes the named view of them when it is asked for.
 """
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from hashlib import blake2b
-from typing import ClassVar, NamedTuple, final
+from functools import cached_property
+from typing import NamedTuple, final
 
-from nas.canonical import Structure, canonical_id, canonical_order
+from nas.canonical import Structure, canonical_id, canonical_order, quick_id
+from nas.chains import BEFORE, Chain, merged, starts_of
 from nas.errors import SpaceError
-from nas.reach import chains_of, feeds_of, pieces_of, renumbered
+from nas.op import Layer as Layer
+from nas.op import Op as Op
+from nas.op import Shape as Shape
+from nas.reach import feeds_of, pieces_of
 
-__all__ = ["Graph", "Layer", "Node", "Op", "Segment", "Shape"]
-
-Shape = tuple[int, ...]
-
-
-class Op(ABC):
-    """A kind of operation with its settings: a frozen dataclass of pure methods, without weights.
-
-    A layer of your own is one final subclass, registered with `nas.model.torch_layer` for training and with
-    `nas.onnx.onnx_nodes` for export.
-    """
-
-    commutative: ClassVar[bool] = False
-    """Operands may be swapped without changing the network."""
-    in_place: ClassVar[bool] = False
-    """The result can overwrite the first operand when nothing else reads that one."""
-
-    element_bytes: ClassVar[int] = 4
-    """Bytes of one element of the result: float32."""
-
-    @abstractmethod
-    def out_shape(self, *inputs: Shape) -> Shape:
-        """Shape of the result; `SpaceError` where these inputs cannot be joined or a feature would vanish."""
-
-    def weights(self, *inputs: Shape) -> Mapping[str, Shape]:
-        """Shapes of the trained tensors, named as torch names them."""
-        return {}
-
-    def buffers(self, *inputs: Shape) -> Mapping[str, Shape]:
-        """Shapes of the stored tensors that are not trained by gradients."""
-        return {}
-
-    def macs(self, *inputs: Shape) -> int:
-        """Multiply-accumulates of convolutions and linear layers per image; 0 for everything else."""
-        return 0
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """An op at concrete input shapes, with all that follows from them. Made once by `Layer.of` and shared."""
-
-    op: Op
-    in_shapes: tuple[Shape, ...]
-    shape: Shape
-    weights: Mapping[str, Shape]
-    buffers: Mapping[str, Shape]
-    macs: int
-    params: int
-    out_bytes: int
-    """Bytes of the result for one image."""
-    overwrites: bool
-    """Whether it is elementwise on one operand: no memory of its own where nothing else reads that one."""
-    token: bytes
-    """16 bytes that stand for the op and its input shapes in a canonical id."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """A copy is the same layer, for layers compare by identity."""
-        return Layer.of, (self.op, self.in_shapes)
-
-    @staticmethod
-    @lru_cache(maxsize=1 << 16)
-    def of(op: Op, in_shapes: tuple[Shape, ...]) -> Layer:
-        shape = op.out_shape(*in_shapes)
-        weights = op.weights(*in_shapes)
-        text = f"{type(op).__module__}.{op!r}{in_shapes}"
-        return Layer(
-            op=op,
-            in_shapes=in_shapes,
-            shape=shape,
-            weights=weights,
-            buffers=op.buffers(*in_shapes),
-            macs=op.macs(*in_shapes),
-            params=sum(map(math.prod, weights.values())),
-            out_bytes=math.prod(shape) * op.element_bytes,
-            overwrites=op.in_place and len(in_shapes) == 1,
-            token=blake2b(text.encode(), digest_size=16).digest(),
-        )
+__all__ = ["Graph", "Layer", "NameSpan", "Node", "Op", "Segment", "Shape"]
 
 
 @final
@@ -152,47 +76,65 @@ class Graph:
     Build one through a `SearchSpace` or `nas.net.Net`.
     """
 
-    layers: tuple[Layer, ...]
-    offsets: tuple[tuple[int, ...], ...]
-    """For each node how many places back its operands stand: node `i` reads nodes `i - offset`."""
+    chains: tuple[Chain, ...]
+    operands: tuple[tuple[int, ...], ...]
+    """For each chain the chains that its first layer reads."""
+    chain_feeds: tuple[int, ...]
+    """For each chain the exits that need it: bit k stands for exit k."""
     exits: tuple[int, ...]
     """Position of each exit's logits."""
     head_starts: tuple[int, ...]
     """Position of the first node of each exit's head."""
-    feeds: tuple[int, ...]
-    """For each node the exits that need it: bit k stands for exit k."""
 
-    def __init__(
-        self,
+    def __init__(self, chains: Sequence[Chain], heads: Iterable[range], names: Sequence[NameSpan]) -> None:
+        heads = tuple(heads)
+        operands, feeds = _reach(chains, heads)
+        if not all(feeds):
+            chains, heads, names = _without_dead(chains, heads, names, feeds)
+            operands, feeds = _reach(chains, heads)
+        self.chains = tuple(chains)
+        self.operands = tuple(operands)
+        self.chain_feeds = tuple(feeds)
+        self.exits = tuple(head[-1] for head in heads)
+        self.head_starts = tuple(head[0] for head in heads)
+        self._names = tuple(names)
+
+    @staticmethod
+    def of_layers(
         layers: Sequence[Layer],
         offsets: Sequence[tuple[int, ...]],
         heads: Iterable[range],
-        names: Sequence[NameSpan],
-    ) -> None:
+        names: Sequence[str],
+    ) -> Graph:
+        """The graph of single layers, of which layer `i` reads layers `i - offset`."""
         heads = tuple(heads)
-        feeds = feeds_of(offsets, [head[-1] for head in heads])
-        if not all(feeds):
-            if not feeds[0]:
-                raise SpaceError(
-                    "every network must read its image, but no exit depends on it; use net.input"
-                )
-            alive = [position for position, mask in enumerate(feeds) if mask]
-            flat = [span.prefix + name for span in names for name in span.names]
-            layers = [layers[position] for position in alive]
-            names = [NameSpan("", tuple(flat[position] for position in alive))]
-            offsets, heads = renumbered(offsets, heads, alive)
-            feeds = [feeds[position] for position in alive]
-        self.layers = tuple(layers)
-        self.offsets = tuple(offsets)
-        self.exits = tuple(head[-1] for head in heads)
-        self.head_starts = tuple(head[0] for head in heads)
-        self.feeds = tuple(feeds)
-        self._names = tuple(names)
+        chains = [Chain.of(layer, backs) for layer, backs in zip(layers, offsets, strict=True)]
+        ends = [*(head[-1] for head in heads), *(head[0] - 1 for head in heads)]
+        return Graph(merged(chains, ends), heads, [NameSpan("", tuple(names))])
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        return tuple([layer for chain in self.chains for layer in chain.layers])
+
+    @cached_property
+    def offsets(self) -> tuple[tuple[int, ...], ...]:
+        """For each node how many places back its operands stand: node `i` reads nodes `i - offset`."""
+        return tuple(
+            [backs for chain in self.chains for backs in (chain.backs, *(BEFORE,) * (chain.length - 1))]
+        )
+
+    @cached_property
+    def feeds(self) -> tuple[int, ...]:
+        """For each node the exits that need it: bit k stands for exit k."""
+        pairs = zip(self.chains, self.chain_feeds, strict=True)
+        return tuple([mask for chain, mask in pairs for _ in chain.layers])
 
     @cached_property
     def id(self) -> str:
         """32 hexadecimal digits of the structure: networks built alike share them, whatever their names."""
-        return canonical_id(self._structure)
+        end = {stop - 1: chain for chain, stop in enumerate(starts_of(self.chains)[1:])}
+        exits = [end[position] for position in self.exits]
+        return quick_id(self.chains, self.operands, exits) or canonical_id(self._structure)
 
     @cached_property
     def canonical_order(self) -> tuple[int, ...]:
@@ -200,18 +142,12 @@ class Graph:
         return canonical_order(self._structure)
 
     @cached_property
-    def chains(self) -> tuple[tuple[int, int], ...]:
-        """Ranges of positions in which each node reads only the one before, which nothing else reads."""
-        return tuple(chains_of(self.offsets, self.exits))
-
-    @cached_property
     def sums(self) -> Mapping[int, tuple[int, int]]:
         """MACs and parameters, added up over the nodes with equal `feeds`."""
         sums: dict[int, tuple[int, int]] = {}
-        for layer, feeds in zip(self.layers, self.feeds, strict=True):
-            if layer.params or layer.macs:
-                macs, params = sums.get(feeds, (0, 0))
-                sums[feeds] = (macs + layer.macs, params + layer.params)
+        for chain, feeds in zip(self.chains, self.chain_feeds, strict=True):
+            macs, params = sums.get(feeds, (0, 0))
+            sums[feeds] = (macs + chain.macs, params + chain.params)
         return sums
 
     @cached_property
@@ -276,7 +212,6 @@ class Graph:
             offsets=self.offsets,
             swappable={position for position in joins if self.layers[position].op.commutative},
             weighted=[position for position, layer in enumerate(self.layers) if layer.params],
-            chains=self.chains,
             exits=self.exits,
         )
 
@@ -286,3 +221,37 @@ class Graph:
         alone = feeds == 1 << exit
         last = exit == len(self.exits) - 1
         return 2 * exit + (alone and (not last or self.head_starts[exit] <= position))
+
+
+def _reach(chains: Sequence[Chain], heads: Sequence[range]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """For each chain the chains it reads, and the exits that need it, as bits."""
+    starts = starts_of(chains)
+    end = {stop - 1: chain for chain, stop in enumerate(starts[1:])}
+    operands = [
+        tuple([end[start - back] for back in chain.backs])
+        for start, chain in zip(starts, chains, strict=False)
+    ]
+    return operands, feeds_of(operands, [end[head[-1]] for head in heads])
+
+
+def _without_dead(
+    chains: Sequence[Chain], heads: Sequence[range], names: Sequence[NameSpan], feeds: Sequence[int]
+) -> tuple[list[Chain], tuple[range, ...], list[NameSpan]]:
+    """The same without the chains that no exit needs."""
+    starts = starts_of(chains)
+    moved: dict[int, int] = {}
+    for start, chain, mask in zip(starts, chains, feeds, strict=False):
+        if mask:
+            moved |= {start + step: len(moved) + step for step in range(chain.length)}
+    if 0 not in moved:
+        raise SpaceError("every network must read its image, but no exit depends on it; use net.input")
+    alive = [
+        chain.at(tuple([moved[start] - moved[start - back] for back in chain.backs]))
+        for start, chain, mask in zip(starts, chains, feeds, strict=False)
+        if mask
+    ]
+    flat = [span.prefix + name for span in names for name in span.names]
+    kept = [
+        range(min(moved[place] for place in head if place in moved), moved[head[-1]] + 1) for head in heads
+    ]
+    return alive, tuple(kept), [NameSpan("", tuple(flat[position] for position in moved))]

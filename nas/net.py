@@ -12,25 +12,24 @@ second, and it changes no result.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, wraps
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast, final
 
+from nas.chains import Chain, merged, starts_of
+from nas.choices import Answer as Answer
+from nas.choices import Option as Option
+from nas.choices import check_options
 from nas.errors import SpaceError
 from nas.graph import Graph, Layer, NameSpan, Op, Shape
 from nas.ops import Add, Input, Multiply, Normalize
 
 __all__ = ["Answer", "Feature", "Fragment", "Net", "Option", "block"]
 
-Option = str | int | float | bool | None
-Answer = Callable[[str, Sequence[Option]], Option]
-"""Answers one choice, given its name and options; `optuna.Trial.suggest_categorical` is one."""
-
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=Option)
 
-_OPTION_TYPES = "strings, numbers, booleans or None"
 _MOST_FRAGMENTS = 1 << 17  # remembered blocks before the memory is emptied: some 100 MB
 
 
@@ -64,8 +63,8 @@ class Feature:
 class Fragment(NamedTuple):
     """What a block wrote, relative to where it began, so that it can be written again elsewhere."""
 
-    layers: tuple[Layer, ...]
-    offsets: tuple[tuple[int, ...], ...]
+    chains: tuple[Chain, ...]
+    size: int
     names: tuple[str, ...]
     results: tuple[tuple[int, Shape], ...]
     single: bool
@@ -80,17 +79,18 @@ class Net:
         self.choices: dict[str, Option] = {}
         self._answer = answer
         self._memory = {} if memory is None else memory
-        self._layers: list[Layer] = []
-        self._offsets: list[tuple[int, ...]] = []
+        self._chains: list[Chain] = []
+        self._size = 0
         self._names: list[NameSpan] = []
         self._heads: list[range] = []
+        self._classes: Shape | None = None
         self._prefix = ""
         self._taken: dict[str, int] = {}
 
     def input(self, shape: Shape) -> Feature:
         """The image as a float feature: raw bytes `(C, H, W)`, normalized by the data's mean and
         deviation."""
-        if self._layers:
+        if self._size:
             raise SpaceError("a network must have one input, but net.input was called twice")
         return self.apply(Normalize(), self.apply(Input(tuple(shape)), name="image"), name="normalize")
 
@@ -102,10 +102,7 @@ class Net:
             raise SpaceError(
                 f"choices must have different names, but {name!r} is asked twice; open a scope around each"
             )
-        try:
-            _check_options(name, options)
-        except TypeError:  # unhashable: a list of options in place of options
-            raise SpaceError(f"options must be {_OPTION_TYPES}, but choice {name!r} has {options}") from None
+        check_options(name, options)
         answer = self._answer(name, options)
         if answer not in options:
             raise SpaceError(f"choice {name!r} must be one of {options}, but got {answer!r}")
@@ -118,13 +115,13 @@ class Net:
 
     def apply(self, op: Op, *features: Feature, name: str) -> Feature:
         """Write one operation; the result is the new feature."""
-        position = len(self._layers)
+        position = self._size
         layer = Layer.of(op, tuple(feature.shape for feature in features))
         for feature in features:
             if feature.net is not self:
                 raise SpaceError(f"features must belong to one net, but {name!r} reads one of another net")
-        self._layers.append(layer)
-        self._offsets.append(tuple(position - feature.index for feature in features))
+        self._chains.append(Chain.of(layer, tuple(position - feature.index for feature in features)))
+        self._size += 1
         self._names.append(NameSpan(self._prefix, (self._free_name(name),)))
         return Feature(self, position, layer.shape)
 
@@ -132,15 +129,17 @@ class Net:
         self, head: Callable[..., Feature], *features: Feature, name: str = "exit", **settings: Any
     ) -> Feature:
         """Close an exit: `head(*features, **settings)` writes its classifier and gives the logits `(K,)`."""
-        start = len(self._layers)
+        start = self._size
         with self.scope(self._free_name(name)):
             logits = head(*features, **settings)
         own = isinstance(logits, Feature) and logits.net is self and logits.index >= start
         if not own or len(logits.shape) != 1:
             raise SpaceError(f"a head must write layers that end in logits (K,), but it gives {logits}")
-        classes = {self._layers[head[-1]].shape for head in self._heads} | {logits.shape}
-        if len(classes) > 1:
-            raise SpaceError(f"exits must have equally many classes, but got {sorted(classes)}")
+        if self._classes not in (None, logits.shape):
+            raise SpaceError(
+                f"exits must have equally many classes, but got {self._classes} and {logits.shape}"
+            )
+        self._classes = logits.shape
         self._heads.append(range(start, logits.index + 1))
         return logits
 
@@ -148,7 +147,7 @@ class Net:
         """The network as written so far, without the nodes that no exit needs."""
         if not self._heads:
             raise SpaceError("a network must have at least one exit, but it has none; close it with net.exit")
-        return Graph(self._layers, self._offsets, self._heads, self._names)
+        return Graph(self._chains, self._heads, self._names)
 
     def _free_name(self, name: str) -> str:
         """The name itself the first time in a scope, then with a number."""
@@ -158,23 +157,40 @@ class Net:
         return f"{name}_{times}" if times else name
 
     def _replay(self, fragment: Fragment, name: str) -> Feature | tuple[Feature, ...]:
-        start = len(self._layers)
-        self._layers.extend(fragment.layers)
-        self._offsets.extend(fragment.offsets)
+        start = self._size
+        self._chains.extend(fragment.chains)
+        self._size += fragment.size
         self._names.append(NameSpan(f"{self._prefix}{self._free_name(name)}.", fragment.names))
         results = tuple(Feature(self, start + index, shape) for index, shape in fragment.results)
         return results[0] if fragment.single else results
 
-    def _record(self, start: int, first_span: int, result: object, prefix: str) -> Fragment | None:
+    def _record(self, start: Mark, result: object, prefix: str) -> Fragment | None:
         """The fragment written since `start`; None where it cannot be copied to another place."""
+        if (len(self.choices), len(self._heads)) != (start.choices, start.heads):
+            return None
         single = isinstance(result, Feature)
         features = (result,) if single else result
         if not isinstance(features, tuple) or not all(isinstance(feature, Feature) for feature in features):
             return None
         skip = len(prefix)
-        names = tuple(span.prefix[skip:] + name for span in self._names[first_span:] for name in span.names)
-        results = tuple((feature.index - start, feature.shape) for feature in features)
-        return Fragment(tuple(self._layers[start:]), tuple(self._offsets[start:]), names, results, single)
+        names = tuple(span.prefix[skip:] + name for span in self._names[start.spans :] for name in span.names)
+        results = tuple((feature.index - start.size, feature.shape) for feature in features)
+        chains = merged(self._chains[start.chains :], [index for index, _ in results])
+        return Fragment(chains, self._size - start.size, names, results, single)
+
+    def _mark(self) -> Mark:
+        return Mark(self._size, len(self._chains), len(self._names), len(self.choices), len(self._heads))
+
+
+@final
+class Mark(NamedTuple):
+    """How much of a net was written at some moment."""
+
+    size: int
+    chains: int
+    spans: int
+    choices: int
+    heads: int
 
 
 @final
@@ -211,7 +227,7 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
         name = cast(str, kwargs.pop("name", default))
         features, settings = _split(args)
         net = _net_of(features)
-        start = len(net._layers)
+        start = net._size
         key = (
             function,
             tuple([(start - feature.index, feature.shape) for feature in features]),
@@ -224,15 +240,14 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
             raise SpaceError(f"settings must be hashable, but {name!r} got {key[2:]}; use tuples") from None
         if fragment is not None:
             return cast(R, net._replay(fragment, name))
-        asked, closed, first_span = len(net.choices), len(net._heads), len(net._names)
+        mark = net._mark()
         scope = Scope(net, net._free_name(name))
         # A remembered block does not tell which names it takes, so one that runs does not either.
         taken, net._taken = net._taken, {}
         with scope:
             result = function(*args, **kwargs)
         net._taken = taken
-        movable = len(net.choices) == asked and len(net._heads) == closed
-        fragment = net._record(start, first_span, result, scope._inside) if movable else None
+        fragment = net._record(mark, result, scope._inside)
         if fragment is not None and _reads_only(fragment, key[1]):
             if len(net._memory) >= _MOST_FRAGMENTS:
                 net._memory.clear()
@@ -272,29 +287,10 @@ def _reads_only(fragment: Fragment, inputs: tuple[tuple[int, Shape], ...]) -> bo
     """Whether a fragment reads nothing outside itself but its inputs; a feature captured otherwise cannot
     move along."""
     allowed = {back for back, _ in inputs}
-    outside = {back - position for position, backs in enumerate(fragment.offsets) for back in backs}
+    outside = {
+        back - start
+        for start, chain in zip(starts_of(fragment.chains), fragment.chains, strict=False)
+        for back in chain.backs
+    }
     outside |= {-index for index, _ in fragment.results}
     return all(back in allowed for back in outside if back > 0)
-
-
-@lru_cache(maxsize=1 << 12, typed=True)
-def _check_options(name: str, options: tuple[Option, ...]) -> None:
-    if not options:
-        raise SpaceError(f"a choice must have options, but {name!r} has none")
-    if len(set(options)) < len(options):
-        raise SpaceError(f"options must differ, but choice {name!r} has {options}")
-    if any(option is not None and not isinstance(option, str | int | float) for option in options):
-        raise SpaceError(f"options must be {_OPTION_TYPES}, but choice {name!r} has {options}")
-
-
-def answers_from(choices: Mapping[str, Option]) -> Answer:
-    """Answers taken from stored choices; a name that is not stored is an error."""
-
-    def answer(name: str, options: Sequence[Option]) -> Option:
-        if name not in choices:
-            raise SpaceError(
-                f"choice {name!r} must be given, but it is missing; options are {tuple(options)}"
-            )
-        return choices[name]
-
-    return answer

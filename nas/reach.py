@@ -4,52 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["chains_of", "feeds_of", "pieces_of", "renumbered"]
-
-_BEFORE = (1,)  # reads the node before, and no other
+__all__ = ["feeds_of", "pieces_of"]
 
 
-def feeds_of(offsets: Sequence[tuple[int, ...]], exits: Sequence[int]) -> list[int]:
-    """For each node the exits that can be reached from it, bit k standing for exit k; 0 marks a dead node.
+def feeds_of(operands: Sequence[Sequence[int]], exits: Sequence[int]) -> list[int]:
+    """For each part of a network the exits that it leads to, bit k standing for exit k; 0 marks a dead one.
 
-    Node `i` reads nodes `i - offset`; `exits` are the positions of the logits.
+    Part `i` reads the parts `operands[i]`, all before it; `exits` are the parts that end in logits.
     """
-    feeds = [0] * len(offsets)
-    for exit, position in enumerate(exits):
-        feeds[position] |= 1 << exit
-    for position in range(len(offsets) - 1, -1, -1):
-        mask = feeds[position]
+    feeds = [0] * len(operands)
+    for exit, part in enumerate(exits):
+        feeds[part] |= 1 << exit
+    for part in range(len(operands) - 1, -1, -1):
+        mask = feeds[part]
         if mask:
-            for back in offsets[position]:
-                feeds[position - back] |= mask
+            for operand in operands[part]:
+                feeds[operand] |= mask
     return feeds
-
-
-def chains_of(offsets: Sequence[tuple[int, ...]], exits: Sequence[int]) -> list[tuple[int, int]]:
-    """Ranges (start, stop) of nodes in which each reads only the one before, which nothing else reads.
-
-    Features branch, join and leave between chains only, so most work on a network is work on its chains.
-    """
-    starts = {0, *(exit + 1 for exit in exits)}
-    for position, backs in enumerate(offsets):
-        if backs != _BEFORE:
-            starts.add(position)
-            starts.update([position - back + 1 for back in backs])
-    ordered = sorted(starts)
-    stops = [*ordered[1:], len(offsets)]
-    return [chain for chain in zip(ordered, stops, strict=True) if chain[0] < chain[1]]
-
-
-def renumbered(
-    offsets: Sequence[tuple[int, ...]], heads: Sequence[range], alive: Sequence[int]
-) -> tuple[list[tuple[int, ...]], tuple[range, ...]]:
-    """Offsets and heads (ranges of positions that end in the logits) after all nodes but `alive` are taken
-    out."""
-    moved = {position: new for new, position in enumerate(alive)}
-    return (
-        [tuple(moved[p] - moved[p - back] for back in offsets[p]) for p in alive],
-        tuple(range(min(moved[p] for p in head if p in moved), moved[head[-1]] + 1) for head in heads),
-    )
 
 
 def pieces_of(

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, cast, final
 
+from nas.choices import answers_from
 from nas.errors import SpaceError
 from nas.graph import Graph, Shape
-from nas.net import Answer, Fragment, Net, Option, answers_from
+from nas.net import Answer, Fragment, Net, Option
 
 __all__ = ["Architecture", "Candidate", "SearchSpace", "load_space"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nas import ops
 from nas.errors import MissingExtraError, SpaceError
-from nas.graph import Graph, Layer, NameSpan, Op
+from nas.graph import Graph, Layer, Op
 
 __all__ = ["graph_from_json", "graph_to_json", "read_tensors", "write_tensors"]
 
@@ -105,7 +105,7 @@ def _read_graph(values: Mapping[str, Any]) -> Graph:
     heads = [range(start, exit + 1) for start, exit in zip(starts, exits, strict=True)]
     if not heads or not all(heads) or len({layers[exit].shape for exit in exits}) > 1:
         raise _damaged(f"exits {exits} with heads from {starts}")
-    return Graph(layers, offsets, heads, [NameSpan("", tuple(str(node["name"]) for node in values["nodes"]))])
+    return Graph.of_layers(layers, offsets, heads, [str(node["name"]) for node in values["nodes"]])
 
 
 def _positions(values: Sequence[int], stop: int) -> tuple[int, ...]:

@@ -18,7 +18,10 @@ FILES = sorted(path for package in ("nas", "search_spaces") for path in (ROOT / 
 
 # From the ground up: a room may import from the floors below its own, and from its own floor only as listed.
 FLOORS = (
-    ("errors", "canonical", "reach"),
+    ("errors", "reach"),
+    ("op", "choices"),
+    ("chains",),
+    ("canonical",),
     ("graph",),
     ("window",),
     ("ops",),

@@ -7,7 +7,6 @@ from random import Random
 import pytest
 
 from nas.canonical import Structure, canonical_id, canonical_order
-from nas.reach import chains_of
 
 IMAGE, CONV, RELU, ADD, CONCAT = range(5)
 TOKENS = [bytes([kind]) * 16 for kind in range(5)]
@@ -22,7 +21,6 @@ def structure(nodes: Nodes, exits: Sequence[int]) -> Structure:
         offsets=offsets,
         swappable={position for position, (kind, _) in enumerate(nodes) if kind == ADD},
         weighted=[position for position, (kind, _) in enumerate(nodes) if kind == CONV],
-        chains=chains_of(offsets, exits),
         exits=exits,
     )
 

@@ -1,12 +1,15 @@
 """A graph keeps what its exits need, falls into segments that run in order, and is known by its structure."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from random import Random
 from typing import final
 
 import pytest
 
+from nas.canonical import canonical_id, quick_id
 from nas.errors import SpaceError
 from nas.graph import Graph, Op, Shape
 from nas.layers import activation, batch_norm, concat, conv, global_avg_pool, linear
@@ -76,13 +79,32 @@ def test_every_node_is_needed_and_knows_by_whom(graph: Graph) -> None:
 
 @each_graph
 def test_chains_hold_all_nodes_and_nothing_joins_or_leaves_within_one(graph: Graph) -> None:
-    chains = [range(start, stop) for start, stop in graph.chains]
-    assert [position for chain in chains for position in chain] == list(range(len(graph.nodes)))
-    for position, node in enumerate(graph.nodes):
-        before = position - 1
-        readers = [other for other in graph.nodes for source in other.inputs if source == before]
-        goes_on = node.inputs == (before,) and len(readers) == 1 and before not in graph.exits
-        assert goes_on == any(position in chain[1:] for chain in chains)
+    places = iter(range(len(graph.nodes)))
+    chains = [[next(places) for _ in chain.layers] for chain in graph.chains]
+    assert next(places, None) is None
+    assert [layer for chain in graph.chains for layer in chain.layers] == [node.layer for node in graph.nodes]
+    readers = Counter(source for node in graph.nodes for source in node.inputs)
+    for chain, operands in zip(chains, graph.operands, strict=True):
+        first = graph.nodes[chain[0]]
+        assert first.inputs == tuple(chains[operand][-1] for operand in operands)
+        for before, after in pairwise(chain):
+            assert graph.nodes[after].inputs == (before,)
+            assert readers[before] == 1 and before not in graph.exits
+
+
+@each_graph
+def test_chains_add_up_their_layers(graph: Graph) -> None:
+    for chain in graph.chains:
+        assert chain.macs == sum(layer.macs for layer in chain.layers)
+        assert chain.params == sum(layer.params for layer in chain.layers)
+        assert chain.text == b"".join(layer.token for layer in chain.layers)
+
+
+@each_graph
+def test_the_quick_id_is_the_whole_one(graph: Graph) -> None:
+    ends = list(accumulate(chain.length for chain in graph.chains))
+    exits = [ends.index(position + 1) for position in graph.exits]
+    assert quick_id(graph.chains, graph.operands, exits) in (None, canonical_id(graph._structure))
 
 
 @each_graph
