@@ -18,12 +18,13 @@ from typing import NamedTuple, final
 from nas.canonical import Structure, canonical_id, canonical_order, quick_id
 from nas.chains import BEFORE, Chain, merged, starts_of
 from nas.errors import SpaceError
+from nas.fragments import NameSpan
 from nas.op import Layer as Layer
 from nas.op import Op as Op
 from nas.op import Shape as Shape
 from nas.reach import feeds_of, pieces_of
 
-__all__ = ["Graph", "Layer", "NameSpan", "Node", "Op", "Segment", "Shape"]
+__all__ = ["Graph", "Layer", "Node", "Op", "Segment", "Shape"]
 
 
 @final
@@ -57,14 +58,6 @@ class Segment:
     nodes: tuple[int, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-
-
-@final
-class NameSpan(NamedTuple):
-    """Names of consecutive nodes: a scope's prefix and the names within it."""
-
-    prefix: str
-    names: tuple[str, ...]
 
 
 @final

@@ -6,6 +6,8 @@ whether `n` is odd or even (odd kernels, padded by half). So features that met t
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from nas.errors import SpaceError
 from nas.net import Feature, block
 from nas.ops import (
@@ -54,9 +56,7 @@ def conv(
     name: str = "conv",
 ) -> Feature:
     """A convolution; `padding=None` keeps `ceil(size / stride)`."""
-    kernel = _pair(kernel_size)
-    pad = _same(kernel) if padding is None else _pair(padding)
-    return x.net.apply(Conv2d(out_channels, kernel, _pair(stride), pad, groups, bias), x, name=name)
+    return x.net.apply(_conv2d(out_channels, kernel_size, stride, padding, groups, bias), x, name=name)
 
 
 def linear(x: Feature, out_features: int, *, bias: bool = True, name: str = "linear") -> Feature:
@@ -129,6 +129,17 @@ def conv_norm_act(
     """Convolution, batch normalization and, unless `act` is None, an activation: the brick of most blocks."""
     y = batch_norm(conv(x, out_channels, kernel_size=kernel_size, stride=stride, groups=groups))
     return y if act is None else activation(y, act)
+
+
+@lru_cache(maxsize=1 << 14)
+def _conv2d(
+    out_channels: int, kernel_size: Size, stride: Size, padding: Size | None, *settings: int
+) -> Conv2d:
+    """The op, made once: a search writes the same convolutions in thousands of networks."""
+    kernel = _pair(kernel_size)
+    groups, bias = settings
+    pad = _same(kernel) if padding is None else _pair(padding)
+    return Conv2d(out_channels, kernel, _pair(stride), pad, groups, bool(bias))
 
 
 def _pair(size: Size) -> tuple[int, int]:

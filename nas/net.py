@@ -14,14 +14,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast, final
+from typing import Any, ParamSpec, TypeVar, cast, final
 
-from nas.chains import Chain, merged, starts_of
+from nas.chains import Chain, starts_of
 from nas.choices import Answer as Answer
 from nas.choices import Option as Option
 from nas.choices import check_options
 from nas.errors import SpaceError
-from nas.graph import Graph, Layer, NameSpan, Op, Shape
+from nas.fragments import Fragment as Fragment
+from nas.fragments import Mark, NameSpan
+from nas.graph import Graph, Layer, Op, Shape
 from nas.ops import Add, Input, Multiply, Normalize
 
 __all__ = ["Answer", "Feature", "Fragment", "Net", "Option", "block"]
@@ -60,20 +62,9 @@ class Feature:
 
 
 @final
-class Fragment(NamedTuple):
-    """What a block wrote, relative to where it began, so that it can be written again elsewhere."""
-
-    chains: tuple[Chain, ...]
-    size: int
-    names: tuple[str, ...]
-    results: tuple[tuple[int, Shape], ...]
-    single: bool
-
-
-@final
 class Net:
-    """A network being written. Use one per network; `SearchSpace` makes it, answers its choices and takes
-    its graph."""
+    """A network being written. `SearchSpace` makes one per network, answers its choices and takes its
+    graph."""
 
     def __init__(self, answer: Answer, memory: dict[object, Fragment] | None = None) -> None:
         self.choices: dict[str, Option] = {}
@@ -88,15 +79,14 @@ class Net:
         self._taken: dict[str, int] = {}
 
     def input(self, shape: Shape) -> Feature:
-        """The image as a float feature: raw bytes `(C, H, W)`, normalized by the data's mean and
+        """The image, raw bytes `(C, H, W)`, as a float feature: normalized by the data's mean and
         deviation."""
         if self._size:
             raise SpaceError("a network must have one input, but net.input was called twice")
         return self.apply(Normalize(), self.apply(Input(tuple(shape)), name="image"), name="normalize")
 
     def choice(self, name: str, *options: T) -> T:
-        """One of the options, decided by whoever runs the build function. The name is put behind the open
-        scopes."""
+        """One of the options, decided by whoever runs the build function; named behind the open scopes."""
         name = self._prefix + name
         if name in self.choices:
             raise SpaceError(
@@ -160,8 +150,8 @@ class Net:
         start = self._size
         self._chains.extend(fragment.chains)
         self._size += fragment.size
-        self._names.append(NameSpan(f"{self._prefix}{self._free_name(name)}.", fragment.names))
-        results = tuple(Feature(self, start + index, shape) for index, shape in fragment.results)
+        self._names.append(NameSpan(f"{self._prefix}{self._free_name(name)}.", fragment.spans[0].names))
+        results = tuple([Feature(self, start + index, shape) for index, shape in fragment.results])
         return results[0] if fragment.single else results
 
     def _record(self, start: Mark, result: object, prefix: str) -> Fragment | None:
@@ -172,25 +162,12 @@ class Net:
         features = (result,) if single else result
         if not isinstance(features, tuple) or not all(isinstance(feature, Feature) for feature in features):
             return None
-        skip = len(prefix)
-        names = tuple(span.prefix[skip:] + name for span in self._names[start.spans :] for name in span.names)
-        results = tuple((feature.index - start.size, feature.shape) for feature in features)
-        chains = merged(self._chains[start.chains :], [index for index, _ in results])
-        return Fragment(chains, self._size - start.size, names, results, single)
+        results = tuple([(feature.index - start.size, feature.shape) for feature in features])
+        chains, spans = tuple(self._chains[start.chains :]), tuple(self._names[start.spans :])
+        return Fragment(chains, self._size - start.size, spans, prefix, results, single)
 
     def _mark(self) -> Mark:
         return Mark(self._size, len(self._chains), len(self._names), len(self.choices), len(self._heads))
-
-
-@final
-class Mark(NamedTuple):
-    """How much of a net was written at some moment."""
-
-    size: int
-    chains: int
-    spans: int
-    choices: int
-    heads: int
 
 
 @final
@@ -239,6 +216,8 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
         except TypeError:
             raise SpaceError(f"settings must be hashable, but {name!r} got {key[2:]}; use tuples") from None
         if fragment is not None:
+            if fragment.prefix is not None:
+                fragment = net._memory[key] = fragment.fold()
             return cast(R, net._replay(fragment, name))
         mark = net._mark()
         scope = Scope(net, net._free_name(name))

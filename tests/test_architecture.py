@@ -21,7 +21,7 @@ FLOORS = (
     ("errors", "reach"),
     ("op", "choices"),
     ("chains",),
-    ("canonical",),
+    ("canonical", "fragments"),
     ("graph",),
     ("window",),
     ("ops",),
