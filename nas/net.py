@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast, final
+from typing import Any, ParamSpec, TypeVar, final
 
 from nas.chains import Chain, starts_of
 from nas.choices import Answer as Answer
@@ -93,10 +93,10 @@ class Net:
                 f"choices must have different names, but {name!r} is asked twice; open a scope around each"
             )
         check_options(name, options)
-        answer = self._answer(name, options)
+        answer: Any = self._answer(name, options)
         if answer not in options:
             raise SpaceError(f"choice {name!r} must be one of {options}, but got {answer!r}")
-        self.choices[name] = chosen = options[options.index(cast(T, answer))]  # 3 where a file says 3.0
+        self.choices[name] = chosen = options[options.index(answer)]  # 3 where a file says 3.0
         return chosen
 
     def scope(self, name: str) -> Scope:
@@ -146,13 +146,13 @@ class Net:
         self._taken[key] = times + 1
         return f"{name}_{times}" if times else name
 
-    def _replay(self, fragment: Fragment, name: str) -> Feature | tuple[Feature, ...]:
+    def _replay(self, fragment: Fragment, name: str) -> Any:
         start = self._size
         self._chains.extend(fragment.chains)
         self._size += fragment.size
         self._names.append(NameSpan(f"{self._prefix}{self._free_name(name)}.", fragment.spans[0].names))
-        results = tuple([Feature(self, start + index, shape) for index, shape in fragment.results])
-        return results[0] if fragment.single else results
+        results = [Feature(self, start + index, shape) for index, shape in fragment.results]
+        return results[0] if fragment.single else tuple(results)
 
     def _record(self, start: Mark, result: object, prefix: str) -> Fragment | None:
         """The fragment written since `start`; None where it cannot be copied to another place."""
@@ -201,16 +201,9 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def placed(*args: P.args, **kwargs: P.kwargs) -> R:
-        name = cast(str, kwargs.pop("name", default))
-        features, settings = _split(args)
-        net = _net_of(features)
-        start = net._size
-        key = (
-            function,
-            tuple([(start - feature.index, feature.shape) for feature in features]),
-            settings,
-            tuple(kwargs.items()) if kwargs else (),
-        )
+        name: Any = kwargs.pop("name", default)
+        net, places, settings = _split(args)
+        key = (function, places, settings, tuple(kwargs.items()))
         try:
             fragment = net._memory.get(key)
         except TypeError:
@@ -218,7 +211,8 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
         if fragment is not None:
             if fragment.prefix is not None:
                 fragment = net._memory[key] = fragment.fold()
-            return cast(R, net._replay(fragment, name))
+            copied: R = net._replay(fragment, name)
+            return copied
         mark = net._mark()
         scope = Scope(net, net._free_name(name))
         # A remembered block does not tell which names it takes, so one that runs does not either.
@@ -227,7 +221,7 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
             result = function(*args, **kwargs)
         net._taken = taken
         fragment = net._record(mark, result, scope._inside)
-        if fragment is not None and _reads_only(fragment, key[1]):
+        if fragment is not None and _reads_only(fragment, places[::2]):
             if len(net._memory) >= _MOST_FRAGMENTS:
                 net._memory.clear()
             net._memory[key] = fragment
@@ -236,36 +230,35 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
     return placed
 
 
-def _split(args: Sequence[object]) -> tuple[list[Feature], tuple[object, ...]]:
-    """The features among positional arguments, and the rest with their places marked."""
-    features: list[Feature] = []
+def _split(args: Sequence[Any]) -> tuple[Net, tuple[Any, ...], tuple[object, ...]]:
+    """The net that a block is called in; how far back each feature among its positional arguments stands,
+    and its shape, in turn; the other arguments, with the places of features marked."""
+    net: Net | None = None
+    places: list[int | Shape] = []
     settings: list[object] = []
     for arg in args:
         if type(arg) is Feature:
-            features.append(arg)
+            features: tuple[Feature, ...] = (arg,)
             settings.append(Feature)
         elif type(arg) is tuple and arg and type(arg[0]) is Feature:
-            features.extend(arg)
+            features = arg
             settings.append((Feature, len(arg)))
         else:
             settings.append(arg)
-    return features, tuple(settings)
-
-
-def _net_of(features: Sequence[Feature]) -> Net:
-    if not features:
+            continue
+        for feature in features:
+            net = net or feature.net
+            if feature.net is not net:
+                raise SpaceError(f"features must belong to one net, but a block got {features} of several")
+            places += (net._size - feature.index, feature.shape)
+    if net is None:
         raise SpaceError("a block must be given a feature as positional argument, but got none")
-    net = features[0].net
-    for feature in features:
-        if feature.net is not net:
-            raise SpaceError(f"features must belong to one net, but a block got {features} of several")
-    return net
+    return net, tuple(places), tuple(settings)
 
 
-def _reads_only(fragment: Fragment, inputs: tuple[tuple[int, Shape], ...]) -> bool:
-    """Whether a fragment reads nothing outside itself but its inputs; a feature captured otherwise cannot
-    move along."""
-    allowed = {back for back, _ in inputs}
+def _reads_only(fragment: Fragment, allowed: Sequence[int]) -> bool:
+    """Whether a fragment reads nothing outside itself but its inputs, which stand so far back; a feature
+    captured otherwise cannot move along."""
     outside = {
         back - start
         for start, chain in zip(starts_of(fragment.chains), fragment.chains, strict=False)

@@ -220,12 +220,12 @@ def load_space(name: str) -> SearchSpace | Architecture:
     return value
 
 
-def _mutation(known: Mapping[str, Option], changed: str, rng: Random) -> Answer:
+def _mutation(known: Mapping[str, Any], changed: str, rng: Random) -> Answer:
     def answer(name: str, options: Sequence[Option]) -> Option:
-        stored = known.get(name, _ABSENT)
+        stored: Option = known.get(name, _ABSENT)
         if name == changed and len(options) > 1:
             return rng.choice([option for option in options if option != stored])
-        return cast(Option, stored) if stored in options else rng.choice(options)
+        return stored if stored in options else rng.choice(options)
 
     return answer
 
