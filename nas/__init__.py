@@ -8,6 +8,7 @@ imported by name.
 
 from nas.budget import Budget as Budget
 from nas.budget import Limit as Limit
+from nas.choices import Option as Option
 from nas.cost import Cost as Cost
 from nas.errors import BudgetError as BudgetError
 from nas.errors import BundleError as BundleError
@@ -19,15 +20,14 @@ from nas.errors import StudyError as StudyError
 from nas.errors import TargetError as TargetError
 from nas.errors import TrainingError as TrainingError
 from nas.graph import Graph as Graph
-from nas.graph import Layer as Layer
 from nas.graph import Node as Node
-from nas.graph import Op as Op
 from nas.graph import Segment as Segment
-from nas.graph import Shape as Shape
 from nas.net import Feature as Feature
 from nas.net import Net as Net
-from nas.net import Option as Option
 from nas.net import block as block
+from nas.op import Layer as Layer
+from nas.op import Op as Op
+from nas.op import Shape as Shape
 from nas.space import Architecture as Architecture
 from nas.space import Candidate as Candidate
 from nas.space import SearchSpace as SearchSpace

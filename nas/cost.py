@@ -14,7 +14,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import final
 
-from nas.graph import Graph, Layer, Op
+from nas.graph import Graph
+from nas.op import Layer, Op
 from nas.ops import AvgPool, BatchNorm, GlobalAvgPool
 
 __all__ = ["CONVENTIONS", "Cost", "total_ops"]

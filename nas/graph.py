@@ -19,12 +19,10 @@ from nas.canonical import Structure, canonical_id, canonical_order, quick_id
 from nas.chains import BEFORE, Chain, merged, starts_of
 from nas.errors import SpaceError
 from nas.fragments import NameSpan
-from nas.op import Layer as Layer
-from nas.op import Op as Op
-from nas.op import Shape as Shape
+from nas.op import Layer, Op, Shape
 from nas.reach import feeds_of, pieces_of
 
-__all__ = ["Graph", "Layer", "Node", "Op", "Segment", "Shape"]
+__all__ = ["Graph", "Node", "Segment"]
 
 
 @final

@@ -17,16 +17,14 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar, final
 
 from nas.chains import Chain, starts_of
-from nas.choices import Answer as Answer
-from nas.choices import Option as Option
-from nas.choices import check_options
+from nas.choices import Answer, Option, check_options
 from nas.errors import SpaceError
-from nas.fragments import Fragment as Fragment
-from nas.fragments import Mark, NameSpan
-from nas.graph import Graph, Layer, Op, Shape
+from nas.fragments import Fragment, Mark, NameSpan
+from nas.graph import Graph
+from nas.op import Layer, Op, Shape
 from nas.ops import Add, Input, Multiply, Normalize
 
-__all__ = ["Answer", "Feature", "Fragment", "Net", "Option", "block"]
+__all__ = ["Feature", "Net", "block"]
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final, get_args
 
 from nas.errors import SpaceError
-from nas.graph import Op, Shape
+from nas.op import Op, Shape
 from nas.window import image_shape, output_size, pooled_shape
 
 __all__ = [

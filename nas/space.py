@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, cast, final
 
-from nas.choices import answers_from
+from nas.choices import Answer, Option, answers_from
 from nas.errors import SpaceError
-from nas.graph import Graph, Shape
-from nas.net import Answer, Fragment, Net, Option
+from nas.fragments import Fragment
+from nas.graph import Graph
+from nas.net import Net
+from nas.op import Shape
 
 __all__ = ["Architecture", "Candidate", "SearchSpace", "load_space"]
 

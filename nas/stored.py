@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from nas import ops
 from nas.errors import MissingExtraError, SpaceError
-from nas.graph import Graph, Layer, Op
+from nas.graph import Graph
+from nas.op import Layer, Op
 
 __all__ = ["graph_from_json", "graph_to_json", "read_tensors", "write_tensors"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.errors import SpaceError
-from nas.graph import Shape
+from nas.op import Shape
 
 __all__ = ["image_shape", "output_size", "pooled_shape"]
 

@@ -36,7 +36,7 @@ FLOORS = (
     ("report",),
     ("cli",),
 )
-SAME_FLOOR = {("budget", "cost")}
+SAME_FLOOR = {("budget", "cost"), ("onnx", "bundle")}
 MEASURING, TENSORS = ("latency", "search"), ("model", "supernet", "train", "compress")
 APART = set(product(TENSORS, MEASURING))  # two wings: what trains knows nothing of who measures and searches
 RUNTIME_IMPORTS = {"numpy", "onnxruntime", "psutil", "nas.bundle", "nas.errors", "nas.runtime"}

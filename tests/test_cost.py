@@ -15,11 +15,13 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.choices import Option
 from nas.cost import Cost, total_ops
-from nas.graph import Graph, Op, Shape
+from nas.graph import Graph
 from nas.layers import activation, batch_norm, concat, conv, conv_norm_act, global_avg_pool, linear, max_pool
 from nas.model import Model
-from nas.net import Feature, Net, Option
+from nas.net import Feature, Net
+from nas.op import Op, Shape
 from nas.space import SearchSpace, load_space
 
 SPACES = ("lowrank", "mixed", "mobile", "msdnet", "shuffle", "squeeze", "tiny", "xception")

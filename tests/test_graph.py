@@ -10,10 +10,12 @@ from typing import final
 import pytest
 
 from nas.canonical import canonical_id, quick_id
+from nas.choices import Option
 from nas.errors import SpaceError
-from nas.graph import Graph, Op, Shape
+from nas.graph import Graph
 from nas.layers import activation, batch_norm, concat, conv, global_avg_pool, linear
-from nas.net import Feature, Net, Option
+from nas.net import Feature, Net
+from nas.op import Op, Shape
 from nas.ops import Add, Conv2d, Dropout, Input, MaxPool
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nas import ops
 from nas.cost import Cost, total_ops
 from nas.errors import SpaceError
-from nas.graph import Graph, Op, Shape
+from nas.graph import Graph
 from nas.layers import (
     activation,
     avg_pool,
@@ -35,6 +35,7 @@ from nas.layers import (
 )
 from nas.model import Model, torch_layer
 from nas.net import Feature, Net
+from nas.op import Op, Shape
 from nas.space import SearchSpace
 
 SHAPE = (3, 13, 9)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nas.choices import answers_from
+from nas.choices import Answer, Option, answers_from
 from nas.errors import SpaceError
 from nas.graph import Graph
 from nas.layers import (
@@ -22,7 +22,7 @@ from nas.layers import (
     linear,
     max_pool,
 )
-from nas.net import Answer, Feature, Net, Option, block
+from nas.net import Feature, Net, block
 from nas.ops import Input
 
 

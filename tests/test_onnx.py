@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nas import ops
 from nas.errors import MissingExtraError, SpaceError
-from nas.graph import Graph, Op, Segment, Shape
+from nas.graph import Graph, Segment
 from nas.layers import (
     activation,
     avg_pool,
@@ -33,6 +33,7 @@ from nas.layers import (
 from nas.model import Model
 from nas.net import Feature, Net, block
 from nas.onnx import LayerWriter, onnx_model, onnx_nodes, random_weights, shipped_segments, tensor_names
+from nas.op import Op, Shape
 from nas.space import SearchSpace
 
 torch.set_num_threads(1)

@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas import ops
 from nas.errors import SpaceError
-from nas.graph import Layer, Op, Shape
 from nas.model import torch_layer
+from nas.op import Layer, Op, Shape
 from nas.ops import (
     Activation,
     Add,

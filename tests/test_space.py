@@ -11,9 +11,9 @@ import optuna
 import pytest
 
 from nas.errors import SpaceError
-from nas.graph import Shape
 from nas.layers import conv, conv_norm_act, global_avg_pool, linear
 from nas.net import Feature, Net, block
+from nas.op import Shape
 from nas.space import Architecture, Candidate, SearchSpace, load_space
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from nas.errors import SpaceError
-from nas.graph import Graph, Op, Shape
+from nas.graph import Graph
 from nas.layers import concat, conv, conv_norm_act, global_avg_pool, linear, max_pool
 from nas.net import Feature, Net
+from nas.op import Op, Shape
 from nas.space import SearchSpace
 from nas.stored import graph_from_json, graph_to_json, read_tensors, write_tensors
 

@@ -1,5 +1,7 @@
 """What ships to a device: exported networks, their levels and where they come from; no torch, no numpy."""
 
+from nas.bundle.contents import IMAGE as IMAGE
+from nas.bundle.contents import LOGITS as LOGITS
 from nas.bundle.contents import Bundle as Bundle
 from nas.bundle.contents import BundleModel as BundleModel
 from nas.bundle.contents import SegmentFile as SegmentFile
@@ -8,4 +10,14 @@ from nas.bundle.level import Latency as Latency
 from nas.bundle.level import Level as Level
 from nas.bundle.level import undominated as undominated
 
-__all__ = ["Bundle", "BundleModel", "Latency", "Level", "SegmentFile", "undominated", "write_bundle"]
+__all__ = [
+    "IMAGE",
+    "LOGITS",
+    "Bundle",
+    "BundleModel",
+    "Latency",
+    "Level",
+    "SegmentFile",
+    "undominated",
+    "write_bundle",
+]

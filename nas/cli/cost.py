@@ -22,7 +22,8 @@ from nas.cli.output import write_json, write_table
 from nas.cost import Cost
 from nas.data import load_data
 from nas.errors import SpaceError
-from nas.graph import Graph, Shape
+from nas.graph import Graph
+from nas.op import Shape
 from nas.report.tables import Table
 from nas.space import Architecture, SearchSpace, load_space
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nas.bundle import Latency
 from nas.errors import TargetError
 from nas.latency.target import Target
+from nas.runtime.sessions import open_session
 
 __all__ = ["LocalTarget"]
 
@@ -42,11 +43,8 @@ class LocalTarget(Target):
         return f"{_chip()}, onnxruntime {ort.__version__}, threads {self.threads}"
 
     def measure(self, model: bytes, inputs: Mapping[str, NDArray[Any]], *, seconds: float = 0.2) -> Latency:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
         try:
-            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = open_session(model, self.threads)
             binding = _bound(session, inputs)
         except Exception as error:  # the classes of ONNX Runtime have no base of their own
             reason = str(error).splitlines()[0]

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import final
 
 from nas.errors import TargetError
-from nas.graph import Graph, Layer, Segment
+from nas.graph import Graph, Segment
 from nas.latency.segments import measure_segment
 from nas.latency.target import Target
 from nas.onnx import random_weights
+from nas.op import Layer
 from nas.ops import Activation, BatchNorm, Conv2d, Dropout, Input, Linear
 from nas.space import Candidate
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nas import ops
 from nas.errors import SpaceError
-from nas.graph import Op, Shape
+from nas.op import Op, Shape
 
 __all__ = ["Normalize", "torch_layer"]
 
@@ -86,6 +86,11 @@ class Slice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, self.start : self.stop]
+
+
+@torch_layer.register
+def _(op: ops.Input) -> nn.Module:
+    return nn.Identity()
 
 
 @torch_layer.register

@@ -8,7 +8,7 @@ CPUs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -120,30 +120,19 @@ class _Step(NamedTuple):
 def _plan(graph: Graph, layers: Mapping[str, nn.Module]) -> tuple[tuple[_Step, ...], tuple[int, ...]]:
     """The steps of a graph, and the features that are results. Feature 0 is the image, i + 1 the result of
     step i."""
-    nodes = graph.nodes
-    readers = [0] * len(nodes)
-    for source in [source for node in nodes for source in node.inputs] + list(graph.exits):
-        readers[source] += 1
-    chains: list[list[int]] = [[0]]
-    chain_of = [0] * len(nodes)
-    for position, node in enumerate(nodes[1:], 1):
-        source = node.inputs[0]
-        if source and len(node.inputs) == readers[source] == 1:
-            chain_of[position] = chain_of[source]
-            chains[chain_of[position]].append(position)
-        else:
-            chain_of[position] = len(chains)
-            chains.append([position])
-    results = tuple(chain_of[exit] for exit in graph.exits)
-    reads = [tuple(chain_of[source] for source in nodes[chain[0]].inputs) for chain in chains]
+    nodes = iter(graph.nodes)
+    chains = [[next(nodes) for _ in chain.layers] for chain in graph.chains]
+    ends = list(accumulate([chain.length for chain in graph.chains]))
+    results = tuple(ends.index(exit + 1) + 1 for exit in graph.exits)
+    reads = [tuple(operand + 1 for operand in operands) or (0,) for operands in graph.operands]
     last_read = {feature: step for step, features in enumerate(reads) for feature in features}
     steps = []
-    for step, chain in enumerate(chains[1:], 1):
-        for before, after in pairwise(nodes[position] for position in chain):
+    for step, chain in enumerate(chains):
+        for before, after in pairwise(chain):
             # The backward passes of these need their input, not their result, which may hence be overwritten.
             if isinstance(before.op, Conv2d | BatchNorm | Linear) and isinstance(after.op, Activation):
                 layers[after.name].inplace = True  # type: ignore[assignment]
-        first, *others = [layers[nodes[position].name] for position in chain]
+        first, *others = [layers[node.name] for node in chain]
         dead = tuple({read for read in reads[step] if last_read[read] == step and read not in results})
         steps.append(_Step(first, tuple(others), reads[step], dead))
     return tuple(steps), results
@@ -152,7 +141,7 @@ def _plan(graph: Graph, layers: Mapping[str, nn.Module]) -> tuple[tuple[_Step, .
 def _draw_layers(graph: Graph, seed: int) -> dict[str, nn.Module]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        nodes = [graph.nodes[position] for position in graph.canonical_order if position]
+        nodes = [graph.nodes[position] for position in graph.canonical_order]
         return {node.name: torch_layer(node.op, *node.layer.in_shapes) for node in nodes}
 
 
@@ -175,7 +164,6 @@ def _check_tensors(graph: Graph, found: Mapping[str, Sequence[int]]) -> None:
         shape = tuple(found[key]) if key in found else "none"
         if shape != expected.get(key, "none"):
             raise SpaceError(
-                f"tensor {key} must have shape "
-                f"{expected.get(key, 'none')}, but has {shape}; give the weights "
-                "of this graph"
+                f"tensor {key} must have shape {expected.get(key, 'none')}, but has {shape}; "
+                "give the weights of this graph"
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.bundle import IMAGE, LOGITS
 from nas.errors import MissingExtraError, SpaceError
 from nas.graph import Graph, Node, Segment
 from nas.onnx.rules import FLOAT, UINT8, LayerWriter, Weights, onnx_nodes
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["onnx_model", "shipped_segments", "tensor_names"]
 
-_IMAGE = "image"
-_LOGITS = "logits"
 
 # The oldest pair that has all we write: runtimes on devices and in browsers lag behind by years.
 _OPSET = 17
@@ -69,7 +68,7 @@ def tensor_names(graph: Graph, segment: Segment) -> tuple[tuple[str, ...], tuple
     ends = not segment.name.startswith("trunk")
     return (
         tuple(_tensor_name(graph, position) for position in segment.inputs),
-        tuple(_LOGITS if ends else _tensor_name(graph, position) for position in segment.outputs),
+        tuple(LOGITS if ends else _tensor_name(graph, position) for position in segment.outputs),
     )
 
 
@@ -89,8 +88,8 @@ def _whole(graph: Graph, exit: int) -> Segment:
 
 
 def _tensor_name(graph: Graph, position: int) -> str:
-    name = graph.nodes[position].name if position else _IMAGE
-    return f"{name}/feature" if position and name in (_IMAGE, _LOGITS) else name
+    name = graph.nodes[position].name if position else IMAGE
+    return f"{name}/feature" if position and name in (IMAGE, LOGITS) else name
 
 
 def _write_nodes(proto: GraphProto, graph: Graph, weights: Weights, part: Segment) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import SpaceError
-from nas.graph import Node, Op
+from nas.graph import Node
+from nas.op import Op
 from nas.ops import (
     Activation,
     Add,

@@ -27,8 +27,10 @@ figure img { width: 100%; max-width: 44rem; border: 1px solid var(--line); borde
 figcaption { opacity: 0.75; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; white-space:
-nowrap; } .number { text-align: right; } td:last-child { white-space: normal; }
+th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; }
+th, td { white-space: nowrap; }
+.number { text-align: right; }
+td:last-child { white-space: normal; }
 """
 MMAC = "million MACs per image (1 MAC = 2 FLOPs)"
 NUMBER = ' class="number"'

@@ -3,7 +3,7 @@
 from nas.runtime.governor import BatteryBands as BatteryBands
 from nas.runtime.governor import Governor as Governor
 from nas.runtime.governor import Policy as Policy
-from nas.runtime.session import Answer as Answer
+from nas.runtime.session import Prediction as Prediction
 from nas.runtime.session import Progress as Progress
 from nas.runtime.session import Runtime as Runtime
 from nas.runtime.signals import RecordedTrace as RecordedTrace
@@ -13,10 +13,10 @@ from nas.runtime.signals import SyntheticBattery as SyntheticBattery
 from nas.runtime.signals import SystemSignals as SystemSignals
 
 __all__ = [
-    "Answer",
     "BatteryBands",
     "Governor",
     "Policy",
+    "Prediction",
     "Progress",
     "RecordedTrace",
     "Runtime",

@@ -1,4 +1,4 @@
-"""Answer images at a level of a bundle; what the level skips is never run, nor even loaded.
+"""Prediction images at a level of a bundle; what the level skips is never run, nor even loaded.
 
 Shapes: N batch, C channels, H W space, K classes.
 """
@@ -15,17 +15,17 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from nas.bundle import Bundle, BundleModel, Level, SegmentFile
-from nas.bundle.contents import IMAGE, LOGITS
+from nas.bundle import IMAGE, LOGITS, Bundle, BundleModel, Level, SegmentFile
 from nas.bundle.fields import broken
 from nas.errors import BundleError, DataError
+from nas.runtime.sessions import open_session
 
-__all__ = ["Answer", "Progress", "Runtime"]
+__all__ = ["Prediction", "Progress", "Runtime"]
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answer:
+class Prediction:
     """What one exit says about a batch; a single image is a batch of one."""
 
     logits: NDArray[np.float32]  # (N, K)
@@ -91,12 +91,12 @@ class Runtime:
         """The segments that have been needed so far, as "model/segment", in the order of loading."""
         return tuple("/".join(key) for key in self._sessions)
 
-    def run(self, x: NDArray[np.uint8], level: int) -> Answer:
-        """Answer raw uint8 images, (N, C, H, W) or (C, H, W), at one level."""
+    def run(self, x: NDArray[np.uint8], level: int) -> Prediction:
+        """Prediction raw uint8 images, (N, C, H, W) or (C, H, W), at one level."""
         return self.start(x, level).answer
 
     def start(self, x: NDArray[np.uint8], level: int = 0) -> Progress:
-        """Answer at one level like `run`, and keep the features so that `Progress.resume` can go on."""
+        """Prediction at one level like `run`, and keep the features so that `Progress.resume` can go on."""
         progress = Progress(self, self._checked(x))
         progress.resume(level)
         return progress
@@ -148,16 +148,16 @@ class Progress:
         self._runtime = runtime
         self._image = image
         self._features: dict[str, dict[str, NDArray[Any]]] = {}  # model name -> tensor name -> tensor
-        self._answers: list[Answer] = []
+        self._answers: list[Prediction] = []
         self._executed: list[str] = []
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> Prediction:
         """The latest answer."""
         return self._answers[-1]
 
     @property
-    def best_so_far(self) -> Answer:
+    def best_so_far(self) -> Prediction:
         """The answer of the level with the best validation accuracy among those reached."""
         levels = self._runtime.levels
         return max(self._answers, key=lambda answer: levels[answer.level].accuracy)
@@ -178,7 +178,7 @@ class Progress:
         """Every segment run for this batch, as "model/segment", in order."""
         return tuple(self._executed)
 
-    def resume(self, level: int | None = None) -> Answer:
+    def resume(self, level: int | None = None) -> Prediction:
         """Go on to a level, `next_level` if none is given, running only what has not run for this batch."""
         if level is None and (level := self.next_level) is None:
             raise BundleError("the model must have a further exit to resume, but has none; ask for a level")
@@ -187,7 +187,7 @@ class Progress:
         for segment in segments:
             if not set(segment.outputs) <= features.keys():
                 features |= self._run(model, segment, features)
-        answer = Answer(
+        answer = Prediction(
             logits=features.pop(LOGITS),
             level=operator.index(level),
             exit=self._runtime.levels[level].exit,
@@ -207,18 +207,11 @@ class Progress:
 
 
 def _open(bundle: Bundle, segment: SegmentFile, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Every session has its own threads; idle ones that spin would take the cores from the next segment.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    model = bundle.read(segment)
     try:
-        session = ort.InferenceSession(bundle.read(segment), options, providers=["CPUExecutionProvider"])
-    except BundleError:
-        raise
-    except Exception as error:  # the classes of ONNX Runtime have no base of their own
-        reason = str(error).splitlines()[0]
-        raise broken(segment.file, f"be ONNX that runs here, but got {reason}") from error
+        session = open_session(model, threads)
+    except ValueError as error:
+        raise broken(segment.file, f"be ONNX that runs here, but got {error}") from error
     _check_tensors(bundle, segment, session)
     return session
 

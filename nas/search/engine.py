@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from nas.net import Answer, Option
+from nas.choices import Answer, Option
 from nas.search.journal import quiet_optuna
 from nas.search.sampler import Given
 from nas.search.trial import Trial

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from nas.errors import MissingExtraError, StudyError
-from nas.graph import Shape
+from nas.op import Shape
 from nas.search.objective import Objective, objective_from_json
 from nas.search.trial import Front, Trial
 

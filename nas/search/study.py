@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, final
 from optuna.samplers import BaseSampler
 
 from nas.budget import Budget
+from nas.choices import Option
 from nas.errors import SpaceError, StudyError, TrainingError
-from nas.net import Option
 from nas.search.engine import Engine
 from nas.search.journal import check_folder, open_study, read_study
 from nas.search.judge import CostFunction, Judge, MeasureFunction, Verdict

@@ -16,12 +16,12 @@ from nas.data import Data, load_data
 from nas.errors import BundleError
 from nas.export import export
 from nas.export.measuring import MeasuredExit, dial_levels
-from nas.graph import Op, Shape
 from nas.latency import LocalTarget
 from nas.layers import conv_norm_act, global_avg_pool, linear
 from nas.model import Model, torch_layer
 from nas.net import Feature, Net, block
 from nas.onnx import LayerWriter, onnx_nodes
+from nas.op import Op, Shape
 from nas.runtime import Runtime
 from nas.space import Architecture, SearchSpace
 from nas.train import TrainConfig, accuracies, fit, predict

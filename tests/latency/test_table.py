@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from nas.bundle import Latency
 from nas.errors import TargetError
-from nas.graph import Graph, Shape
+from nas.graph import Graph
 from nas.latency import LatencyTable, LocalTarget, Target, measure_exits
 from nas.layers import conv_norm_act, dropout, global_avg_pool, linear, max_pool
 from nas.net import Feature, Net, block
+from nas.op import Shape
 from nas.space import SearchSpace
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from nas.choices import Option
 from nas.layers import conv, global_avg_pool, linear
-from nas.net import Feature, Net, Option
+from nas.net import Feature, Net
 from nas.space import Architecture, SearchSpace
 
 

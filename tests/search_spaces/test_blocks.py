@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from nas.cost import Cost
 from nas.errors import SpaceError
-from nas.graph import Graph, Shape
+from nas.graph import Graph
 from nas.layers import global_avg_pool, linear
 from nas.model import Model
 from nas.net import Feature, Net
+from nas.op import Shape
 from nas.ops import Add, Linear
 from search_spaces.blocks import (
     bottleneck_conv,

@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from nas.cost import Cost
-from nas.graph import Graph, Shape
+from nas.graph import Graph
 from nas.net import Net
+from nas.op import Shape
 from nas.space import Architecture, Candidate, SearchSpace, load_space
 from search_spaces.chain import COARSEST, ask_strides
 

@@ -8,10 +8,10 @@ import torch
 from sklearn.metrics import accuracy_score
 
 from nas.errors import DataError
-from nas.graph import Shape
 from nas.layers import conv_norm_act, global_avg_pool, linear
 from nas.model import Model
 from nas.net import Feature, Net
+from nas.op import Shape
 from nas.space import SearchSpace
 from nas.train import accuracies, predict
 

@@ -12,10 +12,11 @@ import torch
 
 from nas.data import Data, load_data
 from nas.errors import DataError, TrainingError
-from nas.graph import Graph, Shape
+from nas.graph import Graph
 from nas.layers import conv_norm_act, dropout, global_avg_pool, linear
 from nas.model import Model
 from nas.net import Feature, Net
+from nas.op import Shape
 from nas.space import Candidate, SearchSpace
 from nas.train import SHORT_CONFIG, Epoch, ShortTraining, TrainConfig, accuracies, fit
 from nas.train.fitting import learning_rate
