@@ -87,7 +87,7 @@ def total_ops(graph: Graph, convention: str, exit: int | None = None) -> int:
 
 
 def _cost(graph: Graph, running: set[int]) -> Cost:
-    sums = [graph.sums[feeds] for feeds in running if feeds in graph.sums]
+    sums = [graph.sums[feeds] for feeds in running]
     return Cost(sum(macs for macs, _ in sums), sum(params for _, params in sums), _peak_bytes(graph, running))
 
 

@@ -56,7 +56,8 @@ def conv(
     name: str = "conv",
 ) -> Feature:
     """A convolution; `padding=None` keeps `ceil(size / stride)`."""
-    return x.net.apply(_conv2d(out_channels, kernel_size, stride, padding, groups, bias), x, name=name)
+    op = _conv2d(out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
+    return x.net.apply(op, x, name=name)
 
 
 def linear(x: Feature, out_features: int, *, bias: bool = True, name: str = "linear") -> Feature:
@@ -133,13 +134,12 @@ def conv_norm_act(
 
 @lru_cache(maxsize=1 << 14)
 def _conv2d(
-    out_channels: int, kernel_size: Size, stride: Size, padding: Size | None, *settings: int
+    out_channels: int, kernel_size: Size, stride: Size, padding: Size | None, *, groups: int, bias: bool
 ) -> Conv2d:
     """The op, made once: a search writes the same convolutions in thousands of networks."""
     kernel = _pair(kernel_size)
-    groups, bias = settings
     pad = _same(kernel) if padding is None else _pair(padding)
-    return Conv2d(out_channels, kernel, _pair(stride), pad, groups, bool(bias))
+    return Conv2d(out_channels, kernel, _pair(stride), pad, groups, bias)
 
 
 def _pair(size: Size) -> tuple[int, int]:

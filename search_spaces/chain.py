@@ -9,13 +9,13 @@ first exits have coarse features without pulling the first stages toward classif
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nas import Feature, Net, Shape, block
+from nas import Architecture, Feature, Net, Option, SearchSpace, Shape, block
 from nas.layers import activation, avg_pool, concat, conv_norm_act, dropout, global_avg_pool, linear
 
-__all__ = ["HEADS", "Stage", "ask_strides", "classifier", "repeat", "run_stages"]
+__all__ = ["Stage", "ask_strides", "classifier", "published", "repeat", "run_stages"]
 
 HEADS = ("none", "linear", "conv")
 """What may stand behind a stage: no exit, a linear classifier, or one with a separable convolution before
@@ -85,6 +85,18 @@ def run_stages(
             if position < len(kinds) and kinds[position] != "none":
                 net.exit(_early_head, *summary, kind=kinds[position], num_classes=num_classes)
     return (x, *summary)
+
+
+def published(
+    space: SearchSpace, *stages: Mapping[str, Option], size: int = 224, **choices: Option
+) -> Architecture:
+    """A network of a paper: the choices of each stage and of the rest, without early exits, at ImageNet's
+    images."""
+    for position, stage in enumerate(stages):
+        choices |= {f"stage{position}.{name}": option for name, option in stage.items()}
+        if position < len(stages) - 1:
+            choices[f"exit{position}"] = "none"
+    return space.at((3, size, size), 1000).architecture(choices)
 
 
 @block

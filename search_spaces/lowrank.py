@@ -13,7 +13,7 @@ from search_spaces.chain import Stage, ask_strides, repeat, run_stages
 
 __all__ = ["build", "space"]
 
-UNITS = {"separable": low_rank_conv, "bottleneck": bottleneck_conv}
+UNITS = {"low_rank": low_rank_conv, "bottleneck": bottleneck_conv}
 WIDTHS = ((16, 32, 48), (32, 48, 64, 96), (48, 64, 96, 128), (64, 128, 192, 256))
 RANK_RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
 

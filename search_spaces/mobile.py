@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, final
 
-from nas import Architecture, Feature, Net, Option, SearchSpace, Shape
+from nas import Feature, Net, Option, SearchSpace, Shape
 from nas.layers import ActivationKind, conv_norm_act
 from search_spaces.blocks import depthwise_separable, divisible, inverted_residual
-from search_spaces.chain import Stage, ask_strides, classifier, repeat, run_stages
+from search_spaces.chain import Stage, ask_strides, classifier, published, repeat, run_stages
 
 __all__ = ["build", "mobilenet_v1", "mobilenet_v2", "space"]
 
@@ -87,21 +87,21 @@ def _stage(net: Net, plan: Plan, inverted: bool, first: bool) -> Stage:
 space = SearchSpace(build)
 
 
-def _published(block: str, last_channels: int) -> Architecture:
-    choices: dict[str, Option] = {
-        "block": block,
-        "stem_width_ratio": 1.0,
-        "last_channels": last_channels,
-    }
-    for position, plan in enumerate(PLANS[block]):
-        stage = {"width_ratio": 1.0, "depth": plan.depth, "kernel_size": 3}
-        if block == "inverted":
-            stage |= {"se_ratio": 0.0} | ({"expand_ratio": 6} if position else {})
-        choices |= {f"stage{position}.{name}": option for name, option in stage.items()}
-        if position < len(PLANS[block]) - 1:
-            choices[f"exit{position}"] = "none"
-    return space.at((3, 224, 224), 1000).architecture(choices)
+_FULL: dict[str, Option] = {"width_ratio": 1.0, "kernel_size": 3}
+_V2: dict[str, Option] = _FULL | {"se_ratio": 0.0}
 
-
-mobilenet_v1 = _published("separable", last_channels=0)
-mobilenet_v2 = _published("inverted", last_channels=1280)
+mobilenet_v1 = published(
+    space,
+    *({**_FULL, "depth": plan.depth} for plan in PLANS["separable"]),
+    block="separable",
+    stem_width_ratio=1.0,
+    last_channels=0,
+)
+mobilenet_v2 = published(
+    space,
+    {**_V2, "depth": 1},
+    *({**_V2, "depth": plan.depth, "expand_ratio": 6} for plan in PLANS["inverted"][1:]),
+    block="inverted",
+    stem_width_ratio=1.0,
+    last_channels=1280,
+)

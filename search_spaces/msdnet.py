@@ -66,19 +66,19 @@ def _layer(
         x, new_channels = features[here], growth * FACTORS[scale]
         with x.net.scope(f"scale{scale}"):
             if scale > scales - kept or finer_left:
-                down = _bottleneck_conv(
+                down = _narrowed_conv(
                     features[here - 1], new_channels // 2, width=FACTORS[scale - 1], stride=2, name="down"
                 )
-                same = _bottleneck_conv(x, new_channels // 2, width=FACTORS[scale], name="same")
+                same = _narrowed_conv(x, new_channels // 2, width=FACTORS[scale], name="same")
                 grown.append(concat(x, down, same))
             else:
-                grown.append(concat(x, _bottleneck_conv(x, new_channels, width=FACTORS[scale], name="same")))
+                grown.append(concat(x, _narrowed_conv(x, new_channels, width=FACTORS[scale], name="same")))
     return tuple(grown)
 
 
 @block
-def _bottleneck_conv(
-    x: Feature, out_channels: int, *, width: int, stride: int = 1, name: str = "bottleneck_conv"
+def _narrowed_conv(
+    x: Feature, out_channels: int, *, width: int, stride: int = 1, name: str = "narrowed_conv"
 ) -> Feature:
     """A 3 x 3 convolution behind a pointwise one to at most `width` times its channels."""
     y = conv_norm_act(x, min(x.channels, width * out_channels), name="reduce")

@@ -7,10 +7,10 @@ on the same one.
 
 from __future__ import annotations
 
-from nas import Feature, Net, Option, SearchSpace, Shape
+from nas import Feature, Net, SearchSpace, Shape
 from nas.layers import conv_norm_act, max_pool
 from search_spaces.blocks import divisible, shuffle_v1, shuffle_v2
-from search_spaces.chain import Stage, ask_strides, classifier, repeat, run_stages
+from search_spaces.chain import Stage, ask_strides, classifier, published, repeat, run_stages
 
 __all__ = ["build", "shufflenet_v2", "space"]
 
@@ -21,7 +21,7 @@ GROUPS = (2, 3, 4, 8)
 
 
 def build(net: Net, input_shape: Shape = (3, 32, 32), num_classes: int = 10) -> None:
-    unit = net.choice("unit", "v2", "v1")
+    unit = net.choice("block", "v2", "v1")
     stem_stride, pool_stride, *strides = ask_strides(net, input_shape, 2 + len(WIDTHS))
     x = net.input(input_shape)
     x = conv_norm_act(
@@ -54,17 +54,12 @@ def _stage(net: Net, unit: str, widths: tuple[int, ...], depths: tuple[int, ...]
 
 space = SearchSpace(build)
 
-_V2: dict[str, Option] = {
-    "unit": "v2",
-    "stem_channels": 24,
-    "last_channels": 1024,
-    "exit0": "none",
-    "exit1": "none",
-}
-for _position, (_channels, _depth) in enumerate([(116, 4), (232, 8), (464, 4)]):
-    _V2 |= {
-        f"stage{_position}.channels": _channels,
-        f"stage{_position}.depth": _depth,
-        f"stage{_position}.kernel_size": 3,
-    }
-shufflenet_v2 = space.at((3, 224, 224), 1000).architecture(_V2)
+shufflenet_v2 = published(
+    space,
+    {"channels": 116, "depth": 4, "kernel_size": 3},
+    {"channels": 232, "depth": 8, "kernel_size": 3},
+    {"channels": 464, "depth": 4, "kernel_size": 3},
+    block="v2",
+    stem_channels=24,
+    last_channels=1024,
+)

@@ -7,10 +7,10 @@ more.
 
 from __future__ import annotations
 
-from nas import Architecture, Feature, Net, Option, SearchSpace, Shape, block
+from nas import Feature, Net, Option, SearchSpace, Shape, block
 from nas.layers import activation, batch_norm, conv, dropout, global_avg_pool, max_pool
 from search_spaces.blocks import divisible, fire
-from search_spaces.chain import Stage, ask_strides, classifier, run_stages
+from search_spaces.chain import Stage, ask_strides, classifier, published, run_stages
 
 __all__ = ["build", "space", "squeezenet_1_0", "squeezenet_1_1"]
 
@@ -27,9 +27,12 @@ def build(net: Net, input_shape: Shape = (3, 32, 32), num_classes: int = 10) -> 
     stem_stride, pool_stride, *halving = ask_strides(net, input_shape, 2 + len(HALVING[version]))
     strides = [halving.pop(0) if stage in HALVING[version] else 1 for stage in range(len(CHANNELS))]
     x = net.input(input_shape)
+    stem_channels, kernel_size = (
+        net.choice("stem_channels", 16, 32, 64, 96),
+        net.choice("stem_kernel_size", 3, 7),
+    )
     with net.scope("stem"):
-        channels, kernel_size = net.choice("channels", 16, 32, 64, 96), net.choice("kernel_size", 3, 7)
-        x = conv(x, channels, kernel_size=kernel_size, stride=stem_stride, bias=not norm)
+        x = conv(x, stem_channels, kernel_size=kernel_size, stride=stem_stride, bias=not norm)
         x = activation(batch_norm(x) if norm else x)
         x = max_pool(x, stride=pool_stride) if pool_stride > 1 else x
     stages = [_stage(net, channels, late_pool=version == "1.0", norm=norm) for channels in CHANNELS]
@@ -86,21 +89,13 @@ def _conv_classifier(x: Feature, *, num_classes: int, name: str = "classifier") 
 space = SearchSpace(build)
 
 
-def _published(version: str, stem_channels: int, stem_kernel_size: int) -> Architecture:
-    choices: dict[str, Option] = {
-        "version": version,
-        "norm": False,
-        "stem.channels": stem_channels,
-        "stem.kernel_size": stem_kernel_size,
-        "classifier": "conv",
-    }
-    for position in range(len(CHANNELS)):
-        stage = {"width_ratio": 1.0, "depth": 2, "squeeze_ratio": 0.125, "wide_ratio": 0.5}
-        choices |= {f"stage{position}.{name}": option for name, option in stage.items()}
-        if position < len(CHANNELS) - 1:
-            choices[f"exit{position}"] = "none"
-    return space.at((3, 224, 224), 1000).architecture(choices)
+_STAGES: list[dict[str, Option]] = [
+    {"width_ratio": 1.0, "depth": 2, "squeeze_ratio": 0.125, "wide_ratio": 0.5} for _ in CHANNELS
+]
 
-
-squeezenet_1_0 = _published("1.0", stem_channels=96, stem_kernel_size=7)
-squeezenet_1_1 = _published("1.1", stem_channels=64, stem_kernel_size=3)
+squeezenet_1_0 = published(
+    space, *_STAGES, version="1.0", stem_channels=96, stem_kernel_size=7, norm=False, classifier="conv"
+)
+squeezenet_1_1 = published(
+    space, *_STAGES, version="1.1", stem_channels=64, stem_kernel_size=3, norm=False, classifier="conv"
+)

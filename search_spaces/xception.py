@@ -9,7 +9,7 @@ from __future__ import annotations
 from nas import Feature, Net, Option, SearchSpace, Shape, block
 from nas.layers import activation, batch_norm, conv, conv_norm_act
 from search_spaces.blocks import divisible, xception_stack
-from search_spaces.chain import Stage, ask_strides, classifier, run_stages
+from search_spaces.chain import Stage, ask_strides, classifier, published, run_stages
 
 __all__ = ["build", "space", "xception"]
 
@@ -65,13 +65,16 @@ def _separable(x: Feature, out_channels: int, *, name: str = "separable") -> Fea
 
 space = SearchSpace(build)
 
-_XCEPTION: dict[str, Option] = {
-    "stem_width_ratio": 1.0,
-    "stage2.middle_depth": 8,
-    "last0_width_ratio": 1.0,
-    "last1_width_ratio": 1.0,
-    **{f"exit{position}": "none" for position in range(len(CHANNELS) - 1)},
-    **{f"stage{position}.width_ratio": 1.0 for position in range(len(CHANNELS))},
-    **{f"stage{position}.kernel_size": 3 for position in range(len(CHANNELS))},
-}
-xception = space.at((3, 299, 299), 1000).architecture(_XCEPTION)
+_FULL: dict[str, Option] = {"width_ratio": 1.0, "kernel_size": 3}
+
+xception = published(
+    space,
+    _FULL,
+    _FULL,
+    {**_FULL, "middle_depth": 8},
+    _FULL,
+    size=299,
+    stem_width_ratio=1.0,
+    last0_width_ratio=1.0,
+    last1_width_ratio=1.0,
+)

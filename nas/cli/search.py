@@ -55,7 +55,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="such as maximize:accuracy or minimize:latency_ms, once each (default: accuracy, and latency_ms "
         "if the budget limits it, else macs)",
     )
-    parser.add_argument("--latency", action="store_true", help="minimize latency_ms rather than macs")
     parser.add_argument("--seed", type=natural, help="what everything is drawn by (default 0)")
     parser.add_argument("--threads", type=positive, help="to train and to measure with (default 1)")
     add_json(parser)
@@ -81,8 +80,7 @@ def execute(arguments: Namespace) -> None:
 
 def _given(arguments: Namespace) -> dict[str, Any]:
     """The settings on the command line, those left out not among them."""
-    objectives = arguments.objective or (_objectives("latency_ms") if arguments.latency else None)
-    given = vars(arguments) | {"objectives": tuple(objectives) if objectives else None}
+    given = vars(arguments) | {"objectives": tuple(arguments.objective) if arguments.objective else None}
     if arguments.budget is not None:
         given["budget"] = str(Budget.parse(arguments.budget))
     if arguments.data is not None:

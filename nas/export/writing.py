@@ -127,9 +127,8 @@ def _check_models(models: Mapping[str, Model], data: Data) -> None:
     for name, model in models.items():
         if not _NAME.fullmatch(name):
             raise BundleError(
-                "a model's name must be letters, digits, dots, dashes and underscores and begin with "
-                "a letter "
-                f"or digit, but got {name!r}; rename it"
+                "a model's name must begin with a letter or digit and hold only letters, digits, "
+                f"dots, dashes and underscores, but got {name!r}; rename it"
             )
         found = model.graph.input_shape, model.graph.num_classes
         if found != expected:

@@ -14,7 +14,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from record import Record
 
-from nas import Architecture, Cost, Graph, SearchSpace
+from nas import Architecture, Cost, Graph, SearchSpace, load_space
 from nas.cost import total_ops
 from nas.model import Model
 
@@ -24,7 +24,8 @@ SPEED_SHAPE = (3, 32, 32)
 
 
 def load(name: str) -> SearchSpace:
-    space: SearchSpace = importlib.import_module(f"search_spaces.{name}").space
+    space = load_space(f"search_spaces.{name}:space")
+    assert isinstance(space, SearchSpace), "every space module names its space so"
     return space
 
 

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
+from nas.latency import LocalTarget
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -70,12 +72,5 @@ class Record:
 
 def machine() -> str:
     """One line that says on what the figures were measured."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "optuna", "numpy"))
-    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "optuna", "numpy"))
+    return f"{LocalTarget().identity}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
