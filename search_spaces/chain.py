@@ -30,16 +30,20 @@ Stage = Callable[[Feature, int], Feature]
 
 
 def ask_strides(net: Net, input_shape: Shape, places: int) -> tuple[int, ...]:
-    """The stride, 1 or 2, of each place where a network may halve the image; small images skip the first or
-    last ones."""
+    """The stride, 1 or 2, of each place where a network may halve the image.
+
+    Small images are halved at some of the places only: the last ones, the first ones, or spread evenly.
+    """
     size = min(input_shape[1:])
     halvings = sum(math.ceil(size / (1 << done)) >= COARSEST for done in range(1, places + 1))
     if halvings in (0, places):
         return (1 + (halvings > 0),) * places
-    early = net.choice("downsampling", "late", "early") == "early"
-    kept = (1,) * (places - halvings)
-    halved = (2,) * halvings
-    return halved + kept if early else kept + halved
+    halved = {
+        "late": range(places - halvings, places),
+        "spread": [(2 * step + 1) * places // (2 * halvings) for step in range(halvings)],
+        "early": range(halvings),
+    }[net.choice("downsampling", "late", "spread", "early")]
+    return tuple(1 + (place in halved) for place in range(places))
 
 
 @block
