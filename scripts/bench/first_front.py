@@ -14,12 +14,12 @@ from record import ROOT, Record
 
 SPACE = "search_spaces.mixed:space"
 # Per exit, so that every network of the front has at least three exits and the first one is cheap.
-BUDGET = "macs<=10M, macs@0<=1.5M, macs@2<=10M"
+BUDGET = "macs<=10M, macs@0<=2M, macs@2<=10M"
 TRACE = ROOT / "scripts" / "drain.csv"
 
 
 def commands(run: Path, quick: bool) -> list[list[str]]:
-    trials, images, epochs, top = ("4", "1280", "1", "1") if quick else ("40", "7680", "8", "2")
+    trials, images, epochs, top = ("4", "1280", "1", "1") if quick else ("24", "16384", "10", "2")
     search = ["search", SPACE, "--data", "fashion-mnist", "--budget", BUDGET, "--out", str(run)]
     return [
         [*search, "--trials", trials, "--epochs", "1", "--images", images, "--threads", "1", "--seed", "0"],
