@@ -8,9 +8,8 @@ MAC = 2 FLOPs. `CONVENTIONS` is the small table of what fvcore and thop add to t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 from typing import final
 
@@ -98,14 +97,17 @@ def _peak_bytes(graph: Graph, running: set[int]) -> int:
     for number in written:
         for operand in graph.operands[number]:
             readers[operand] += 1
+    roots = [number for number in written if not readers[number]]
     peak = _peak_of(graph, written, list(readers))
-    if all(before in graph.operands[after] for before, after in pairwise(written)):
-        return peak  # each chain reads the one before: there is no other order
-    return min(peak, _peak_of(graph, _depth_first(graph, written, readers), readers))
+    return _peak_of(graph, _depth_first(graph, roots), readers, most=peak)
 
 
-def _peak_of(graph: Graph, schedule: Sequence[int], readers: list[int]) -> int:
-    """Largest sum of live features when chains run in this order. `readers` are counted down to 0."""
+def _peak_of(graph: Graph, schedule: Iterable[int], readers: list[int], most: float = math.inf) -> int:
+    """Largest sum of live features when chains run in this order, or `most` if that is less.
+
+    `readers` are counted down to 0. A schedule that comes to `most` is not followed further: mostly that is
+    soon.
+    """
     chains = graph.chains
     live = peak = 0
     for number in schedule:
@@ -119,22 +121,19 @@ def _peak_of(graph: Graph, schedule: Sequence[int], readers: list[int]) -> int:
                 freed += size
                 if size == chain.first_bytes and chain.layers[0].op.in_place:
                     reused = size
-        if live - reused > peak:
-            peak = live - reused
-        live -= freed + chain.first_bytes
-        if live + chain.between_bytes > peak:
-            peak = live + chain.between_bytes
-        live += chain.last_bytes
+        rest = live - freed - chain.first_bytes
+        peak = max(peak, live - reused, rest + chain.between_bytes)
+        if peak >= most:
+            return int(most)
+        live = rest + chain.last_bytes
     return peak
 
 
-def _depth_first(graph: Graph, running: Sequence[int], readers: Sequence[int]) -> list[int]:
-    """The running chains in depth-first order from each that nothing reads, the last operand of every join
-    first."""
-    schedule: list[int] = []
+def _depth_first(graph: Graph, roots: Iterable[int]) -> Iterator[int]:
+    """The chains that lead to the roots in depth-first order, the last operand of every join first."""
     seen: set[int] = set()
-    for root in running:
-        stack = [] if readers[root] else [root]
+    for root in roots:
+        stack = [root]
         while stack:
             number = stack[-1]
             waiting = [operand for operand in graph.operands[number] if operand not in seen]
@@ -144,5 +143,4 @@ def _depth_first(graph: Graph, running: Sequence[int], readers: Sequence[int]) -
                 stack.pop()
                 if number not in seen:
                     seen.add(number)
-                    schedule.append(number)
-    return schedule
+                    yield number

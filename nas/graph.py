@@ -219,8 +219,8 @@ def _reach(chains: Sequence[Chain], heads: Sequence[range]) -> tuple[list[tuple[
     starts = starts_of(chains)
     end = {stop - 1: chain for chain, stop in enumerate(starts[1:])}
     operands = [
-        tuple([end[start - back] for back in chain.backs])
-        for start, chain in zip(starts, chains, strict=False)
+        (number - 1,) if chain.backs == BEFORE else tuple([end[start - back] for back in chain.backs])
+        for number, (start, chain) in enumerate(zip(starts, chains, strict=False))
     ]
     return operands, feeds_of(operands, [end[head[-1]] for head in heads])
 

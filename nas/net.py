@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, final
 
-from nas.chains import Chain, starts_of
+from nas.chains import Chain
 from nas.choices import Answer, Option, check_options
 from nas.errors import SpaceError
 from nas.fragments import Fragment, Mark, NameSpan
@@ -104,11 +104,12 @@ class Net:
     def apply(self, op: Op, *features: Feature, name: str) -> Feature:
         """Write one operation; the result is the new feature."""
         position = self._size
-        layer = Layer.of(op, tuple(feature.shape for feature in features))
+        layer = Layer.of(op, tuple([feature.shape for feature in features]))
+        backs = tuple([position - feature.index for feature in features])
         for feature in features:
             if feature.net is not self:
                 raise SpaceError(f"features must belong to one net, but {name!r} reads one of another net")
-        self._chains.append(Chain.of(layer, tuple(position - feature.index for feature in features)))
+        self._chains.append(Chain.of(layer, backs))
         self._size += 1
         self._names.append(NameSpan(self._prefix, (self._free_name(name),)))
         return Feature(self, position, layer.shape)
@@ -257,10 +258,9 @@ def _split(args: Sequence[Any]) -> tuple[Net, tuple[Any, ...], tuple[object, ...
 def _reads_only(fragment: Fragment, allowed: Sequence[int]) -> bool:
     """Whether a fragment reads nothing outside itself but its inputs, which stand so far back; a feature
     captured otherwise cannot move along."""
-    outside = {
-        back - start
-        for start, chain in zip(starts_of(fragment.chains), fragment.chains, strict=False)
-        for back in chain.backs
-    }
-    outside |= {-index for index, _ in fragment.results}
-    return all(back in allowed for back in outside if back > 0)
+    start = 0
+    for chain in fragment.chains:
+        if any(back > start and back - start not in allowed for back in chain.backs):
+            return False
+        start += chain.length
+    return all(index >= 0 or -index in allowed for index, _ in fragment.results)
