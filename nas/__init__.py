@@ -1,5 +1,4 @@
-"""Neural networks that live within a budget on a device: search them, train them with exits, dial them at
-run time.
+"""Neural networks that live within a budget: search them, train them with exits, dial them on the device.
 
 A search space is a function that builds a graph; everything else reads the graph. What is exported here
 needs no torch; `nas.model`, `nas.train`, `nas.search`, `nas.latency`, `nas.export` and `nas.runtime` are

@@ -1,5 +1,4 @@
-"""What must hold on the device, written with units: `"macs<=2M, latency<=0.3ms, memory<=256KiB,
-latency@0<=0.1ms"`.
+"""What must hold on the device, with units: `"macs<=2M, latency@0<=0.3ms, memory<=256KiB"`.
 
 A budget names a quantity, optionally an exit (`@k`, from 0), a bound and its unit. It parses to limits on
 metrics, whose names carry the unit that all code uses: `macs, flops, params, latency_ms, peak_bytes,
@@ -41,8 +40,7 @@ _LIMIT = re.compile(r"\s*([a-z]+)(?:@(\d+))?\s*<=\s*([0-9.]+(?:e[+-]?\d+)?)\s*([
 @final
 @dataclass(frozen=True)
 class Limit:
-    """One bound: a metric, at one exit or (None) at the last, must be at most `bound`, in the metric's
-    unit."""
+    """A metric, at one exit or (None) at the last, must be at most `bound`, in its own unit."""
 
     quantity: str
     exit: int | None
@@ -96,8 +94,7 @@ class Budget:
 
     @staticmethod
     def parse(text: str) -> Budget:
-        """Read `quantity[@exit]<=number unit`, separated by commas; `BudgetError` says what is wrong with
-        which part."""
+        """Read `quantity[@exit]<=number unit` parts, separated by commas."""
         parts = text.split(",") if text.strip() else []
         limits = tuple(map(_parse_limit, parts))
         keys = [limit.key for limit in limits]

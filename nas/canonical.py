@@ -1,5 +1,4 @@
-"""One identity for all descriptions of the same network: hashes of structure, blind to names and writing
-order.
+"""One identity for all descriptions of a network: hashes of structure, blind to names and writing order.
 
 A node is identified by the expression that computes it (a Merkle hash over its operands). Where two nodes
 are the same expression, e.g. two equal convolutions of one feature with weights of their own, expressions
@@ -76,8 +75,7 @@ def quick_id(chains: Sequence[Chain], operands: Sequence[Sequence[int]], exits: 
 
 
 def canonical_order(network: Structure) -> tuple[int, ...]:
-    """Positions in depth-first order from the first exit to the last, the operands of swappable nodes
-    sorted."""
+    """Positions in depth-first order from exit to exit, the operands of swappable nodes sorted."""
     ranks = _expressions(network)
     if _has_twins(network, ranks):
         owner = _merged(network, ranks)
@@ -110,8 +108,7 @@ def _expressions(network: Structure) -> list[bytes]:
 
 
 def _operands(network: Structure, position: int, expressions: Sequence[bytes]) -> bytes:
-    """What a node reads, as a text. One operand is written out, several are hashed, so that texts stay
-    short."""
+    """What a node reads, as a text: one operand written out, several hashed, so that texts stay short."""
     backs = network.offsets[position]
     if len(backs) == 1:
         return expressions[position - backs[0]]
@@ -141,8 +138,7 @@ def _merged(network: Structure, expressions: Sequence[bytes]) -> list[int]:
 
 
 def _refine(network: Structure, expressions: Sequence[bytes], owner: Sequence[int]) -> dict[int, bytes]:
-    """Colors that also tell equal expressions apart by exits and by who reads them, refined until no class
-    splits any more."""
+    """Colors that also tell equal expressions apart by exits and readers, until no class splits any more."""
     offsets, swappable, exits = network.offsets, network.swappable, network.exits
     colors = {position: _digest(expressions[position]) for position in set(owner)}
     for exit, position in enumerate(exits):

@@ -1,5 +1,4 @@
-"""Networks as chains of layers: features branch and join between chains only, so most work is work on
-chains."""
+"""Networks as chains of layers: features branch and join between chains, so most work is on chains."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a network costs before it is trained: multiply-accumulates, parameters and peak activation memory,
-per exit.
+"""What a network costs before it is trained: multiply-accumulates, parameters, peak memory, per exit.
 
 Tools differ in what they count; all agree on convolutions and linear layers, and these are `Cost.macs`. 1
 MAC = 2 FLOPs. `CONVENTIONS` is the small table of what fvcore and thop add to that.
@@ -75,8 +74,7 @@ class Cost:
 
 
 def total_ops(graph: Graph, convention: str, exit: int | None = None) -> int:
-    """Operations as `fvcore` or `thop` totals them: of the whole network, or up to one exit with that head
-    only."""
+    """Operations as `fvcore` or `thop` totals them: of all exits, or up to one with that head only."""
     extra = CONVENTIONS[convention]
     return sum(
         layer.macs + (extra[type(layer.op)](layer) if type(layer.op) in extra else 0)

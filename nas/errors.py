@@ -5,7 +5,7 @@
     ├── BudgetError       ValueError    a budget that cannot be read or reached
     ├── DataError         ValueError    images or labels that cannot be used
     ├── BundleError       ValueError    an exported folder that is damaged or does not fit
-    ├── StudyError        ValueError    a search that cannot start or continue
+    ├── StudyError        ValueError    a search or training that cannot start or continue
     ├── TargetError       ValueError    a machine that cannot measure what was asked
     ├── TrainingError     RuntimeError  a training that went wrong, such as a loss that became NaN
     └── MissingExtraError ImportError   an optional package that is not installed
@@ -54,7 +54,7 @@ class BundleError(NasError, ValueError):
 
 @final
 class StudyError(NasError, ValueError):
-    """A search that cannot start or continue."""
+    """A search or training that cannot start or continue."""
 
 
 @final

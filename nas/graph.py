@@ -45,8 +45,7 @@ class Node(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Segment:
-    """A part of a graph that runs as one piece: `trunk_k` (between exits) or `head_k` (from features to
-    logits).
+    """A part of a graph that runs as one: `trunk_k` (between exits) or `head_k` (from features to logits).
 
     All three tuples hold positions in `graph.nodes`. `inputs` are made by earlier trunks (or are the image),
     `outputs` are read by later segments, or are the logits.
@@ -60,8 +59,7 @@ class Segment:
 
 @final
 class Graph:
-    """A network: layers in running order, what each reads, and one logits feature per exit, cheapest exit
-    first.
+    """Layers in running order, what each reads, and one logits feature per exit, the first exit first.
 
     Nodes that no exit needs are dropped, so that an unused branch costs nothing (MSDNet's lazy evaluation).
     Build one through a `SearchSpace` or `nas.net.Net`.
@@ -158,7 +156,7 @@ class Graph:
 
     @property
     def input_shape(self) -> Shape:
-        return self.layers[0].shape
+        return self.chains[0].layers[0].shape
 
     @property
     def num_classes(self) -> int:
@@ -166,8 +164,7 @@ class Graph:
 
     @staticmethod
     def runs(feeds: int, exit: int) -> bool:
-        """Whether a node with these `feeds` runs when an exit is asked: it is part of trunk 0..exit or of
-        that head."""
+        """Whether a node with these `feeds` runs for an exit: it is part of trunk 0..exit or of that head."""
         if feeds >> exit & 1:
             return True
         shared = feeds & (feeds - 1)  # more than one exit needs it: the trunk of the earliest runs it for all

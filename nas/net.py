@@ -35,8 +35,7 @@ _MOST_FRAGMENTS = 1 << 17  # remembered blocks before the memory is emptied: som
 
 @final
 class Feature:
-    """A symbolic tensor of one image: its shape, and where in the net it is made. `x + y` adds, `x * gate`
-    gates."""
+    """A symbolic tensor of one image. `x + y` adds, `x * gate` gates."""
 
     __slots__ = ("index", "net", "shape")
 
@@ -61,8 +60,7 @@ class Feature:
 
 @final
 class Net:
-    """A network being written. `SearchSpace` makes one per network, answers its choices and takes its
-    graph."""
+    """A network being written: a `SearchSpace` makes it, answers its choices and takes its graph."""
 
     def __init__(self, answer: Answer, memory: dict[object, Fragment] | None = None) -> None:
         self.choices: dict[str, Option] = {}
@@ -77,8 +75,7 @@ class Net:
         self._taken: dict[str, int] = {}
 
     def input(self, shape: Shape) -> Feature:
-        """The image, raw bytes `(C, H, W)`, as a float feature: normalized by the data's mean and
-        deviation."""
+        """The image, raw bytes `(C, H, W)`, as a float feature: normalized by mean and deviation."""
         if self._size:
             raise SpaceError("a network must have one input, but net.input was called twice")
         return self.apply(Normalize(), self.apply(Input(tuple(shape)), name="image"), name="normalize")
@@ -188,8 +185,7 @@ class Scope:
 
 
 def block(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function from features to features a block: its layers get a scope, and equal calls are
-    remembered.
+    """Make a function from features to features a block, whose equal calls are remembered.
 
     Features come as positional arguments (singly or in a tuple), settings must be hashable. The scope is
     named by the keyword `name`, which the function declares with a default, or else by the function.
@@ -230,8 +226,8 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _split(args: Sequence[Any]) -> tuple[Net, tuple[Any, ...], tuple[object, ...]]:
-    """The net that a block is called in; how far back each feature among its positional arguments stands,
-    and its shape, in turn; the other arguments, with the places of features marked."""
+    """The net of a block's call; how far back each feature stands and its shape, in turn; the other
+    arguments."""
     net: Net | None = None
     places: list[int | Shape] = []
     settings: list[object] = []
@@ -256,8 +252,8 @@ def _split(args: Sequence[Any]) -> tuple[Net, tuple[Any, ...], tuple[object, ...
 
 
 def _reads_only(fragment: Fragment, allowed: Sequence[int]) -> bool:
-    """Whether a fragment reads nothing outside itself but its inputs, which stand so far back; a feature
-    captured otherwise cannot move along."""
+    """Whether a fragment reads nothing outside but its inputs; a feature captured otherwise cannot move
+    along."""
     start = 0
     for chain in fragment.chains:
         if any(back > start and back - start not in allowed for back in chain.backs):

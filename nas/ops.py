@@ -1,5 +1,4 @@
-"""The primitive operations of which every network is made, with torch's argument names and exact arithmetic
-of shapes.
+"""The primitive operations of which every network is made, with torch's names and arithmetic of shapes.
 
 Multiply-accumulates follow fvcore (https://github.com/facebookresearch/fvcore): one fused multiply-add
 counts as one, and only convolutions and linear layers count.
@@ -140,8 +139,7 @@ class Linear(Op):
 @final
 @dataclass(frozen=True)
 class BatchNorm(Op):
-    """Batch normalization over channels (https://arxiv.org/abs/1502.03167), as `torch.nn.BatchNorm2d` or
-    `1d`."""
+    """Batch normalization over channels (https://arxiv.org/abs/1502.03167), as in torch."""
 
     in_place: ClassVar[bool] = True
 

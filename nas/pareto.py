@@ -1,5 +1,4 @@
-"""Which points no other point beats, and how much of the space they cover. Smaller is better in every
-coordinate here."""
+"""Which points no other beats, and how much they cover; smaller is better in every coordinate."""
 
 from __future__ import annotations
 
@@ -31,8 +30,7 @@ def non_dominated(points: Sequence[Point]) -> tuple[int, ...]:
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """Volume between the points and a reference that is worse in every coordinate, exact for any number of
-    objectives.
+    """Volume between points and a reference worse in every coordinate, for any number of objectives.
 
     Slices along the last coordinate (Zitzler and Thiele, https://doi.org/10.1109/4235.797969).
 

@@ -9,11 +9,13 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
+from types import ModuleType
 from typing import Any, cast, final
 
 from nas.choices import Answer, Option, answers_from
-from nas.errors import SpaceError
+from nas.errors import NasError, SpaceError
 from nas.fragments import Fragment
 from nas.graph import Graph
 from nas.net import Net
@@ -83,25 +85,26 @@ class SearchSpace:
         self._name = name
         self._memory: dict[object, Fragment] = {}
         self._recent: OrderedDict[tuple[tuple[str, Option], ...], Graph] = OrderedDict()
-        self.input_shape: Shape = _default(parameters, "input_shape", (3, 32, 32))
-        self.num_classes: int = _default(parameters, "num_classes", 10)
+        self.input_shape = _checked_shape(_default(parameters, "input_shape", (3, 32, 32)))
+        self.num_classes = _checked_classes(_default(parameters, "num_classes", 10))
 
     @property
     def name(self) -> str:
         """`module:attribute`, by which the command line and stored architectures find the space again."""
         if self._name is None:
-            module = sys.modules.get(self._build.__module__)
-            found = [key for key, value in vars(module).items() if self._is_twin(value)] if module else []
-            self._name = f"{self._build.__module__}:{found[0] if found else self._build.__qualname__}"
+            self._name = self._find_name()
+        if self._name is None:
+            raise SpaceError(
+                f"a space must be found by its name, but no module has the space of {self._build!r}; "
+                "assign it at the top of a module or give name="
+            )
         return self._name
 
     def at(self, input_shape: Shape, num_classes: int) -> SearchSpace:
         """The same space for other data: images `(C, H, W)` and a number of classes."""
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise SpaceError(f"num_classes must be a positive integer, but got {num_classes!r}")
         space = SearchSpace(self._build, self._name)
         space._memory = self._memory
-        space.input_shape, space.num_classes = tuple(input_shape), num_classes
+        space.input_shape, space.num_classes = _checked_shape(input_shape), _checked_classes(num_classes)
         return space
 
     def resolve(self, answer: Answer) -> Architecture:
@@ -157,17 +160,30 @@ class SearchSpace:
         net = Net(answer, self._memory)
         self._build(net, self.input_shape, self.num_classes)
         graph = net.graph()
+        wanted, built = (self.input_shape, self.num_classes), (graph.input_shape, graph.num_classes)
+        if built != wanted:
+            raise SpaceError(
+                f"a network must be built for (input_shape, num_classes) {wanted}, but {self.name} "
+                f"builds one for {built}; use both in its build function"
+            )
         choices = tuple(net.choices.items())
         self._recent[choices] = graph
         if len(self._recent) > _RECENT_GRAPHS:
             self._recent.popitem(last=False)
         return Architecture(self.name, choices, self.input_shape, self.num_classes, graph.id), graph
 
-    def _is_twin(self, value: object) -> bool:
-        return isinstance(value, SearchSpace) and value._build is self._build
+    def _find_name(self) -> str | None:
+        """Where a module has a space of the same build function; the function's own module is asked first."""
+        build = self._build.func if isinstance(self._build, partial) else self._build
+        for module in dict.fromkeys((build.__module__, *sys.modules)):
+            for key, value in tuple(getattr(sys.modules.get(module), "__dict__", {}).items()):
+                if type(value) is SearchSpace and value._build is self._build:
+                    return f"{module}:{key}"
+        return None
 
     def __repr__(self) -> str:
-        return f"SearchSpace({self.name}, input_shape={self.input_shape}, num_classes={self.num_classes})"
+        name = self._name or self._find_name() or repr(self._build)
+        return f"SearchSpace({name}, input_shape={self.input_shape}, num_classes={self.num_classes})"
 
 
 @final
@@ -205,14 +221,7 @@ def load_space(name: str) -> SearchSpace | Architecture:
         raise SpaceError(
             f"a space must be named module:attribute, but got {name!r}; try search_spaces.mobile:space"
         )
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise SpaceError(
-            f"a space must be in an importable module, but {module_name!r} is not; check the name"
-        ) from None
+    module = _import(module_name)
     value = getattr(module, attribute, None)
     if not isinstance(value, SearchSpace | Architecture):
         known = [key for key, found in vars(module).items() if isinstance(found, SearchSpace | Architecture)]
@@ -220,6 +229,22 @@ def load_space(name: str) -> SearchSpace | Architecture:
             f"{module_name} must have a space {attribute!r}, but it has {', '.join(sorted(known)) or 'none'}"
         )
     return value
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except NasError:
+        raise
+    except Exception as error:  # a module may raise anything
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise SpaceError(
+                f"a space must be in an importable module, but {name!r} is not; check the name"
+            ) from None
+        raise SpaceError(
+            f"the module of a space must import without error, but {name!r} raises {type(error).__name__}: "
+            f"{error}; correct it or install what it needs"
+        ) from error
 
 
 def _mutation(known: Mapping[str, Any], changed: str, rng: Random) -> Answer:
@@ -240,3 +265,21 @@ def _default(parameters: Mapping[str, inspect.Parameter], name: str, otherwise: 
     return (
         otherwise if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
     )
+
+
+def _checked_shape(shape: Any) -> Shape:
+    if not isinstance(shape, tuple | list) or len(shape) != 3 or not all(map(_is_positive, shape)):
+        raise SpaceError(
+            f"an input shape must be three positive integers (C, H, W), but got {shape!r}; give such a shape"
+        )
+    return tuple(shape)
+
+
+def _checked_classes(count: Any) -> int:
+    if not _is_positive(count):
+        raise SpaceError(f"num_classes must be a positive integer, but got {count!r}; give such a number")
+    return int(count)
+
+
+def _is_positive(value: object) -> bool:
+    return type(value) is int and value > 0  # True is no number here

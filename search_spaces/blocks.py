@@ -66,8 +66,7 @@ def depthwise_separable(
     act: ActivationKind = "relu",
     name: str = "depthwise_separable",
 ) -> Feature:
-    """MobileNetV1's block: a depthwise convolution, then a pointwise one
-    (https://arxiv.org/abs/1704.04861)."""
+    """MobileNetV1's block: depthwise, then pointwise (https://arxiv.org/abs/1704.04861)."""
     channels = x.channels
     y = conv_norm_act(
         x, channels, kernel_size=kernel_size, stride=stride, groups=channels, act=act, name="depthwise"
@@ -170,8 +169,9 @@ def shuffle_v1(
     groups: int = 2,
     name: str = "shuffle_v1",
 ) -> Feature:
-    """ShuffleNetV1's unit: grouped pointwise, shuffle, depthwise, grouped pointwise
-    (https://arxiv.org/abs/1707.01083).
+    """ShuffleNetV1's unit: grouped pointwise, shuffle, depthwise, grouped pointwise.
+
+    https://arxiv.org/abs/1707.01083.
 
     Where shapes change, the average-pooled input is joined along channels if the output is wider, and
     otherwise added through a pointwise convolution. Pointwise groups are dropped where channels do not
@@ -200,8 +200,7 @@ def shuffle_v1(
 def shuffle_v2(
     x: Feature, out_channels: int, *, kernel_size: int = 3, stride: int = 1, name: str = "shuffle_v2"
 ) -> Feature:
-    """ShuffleNetV2's unit: half of the channels pass by, the others are filtered
-    (https://arxiv.org/abs/1807.11164).
+    """ShuffleNetV2's unit: half of the channels pass by (https://arxiv.org/abs/1807.11164).
 
     Where shapes change, both halves are made from the whole input, as in the paper's unit for down-sampling.
     """
@@ -240,8 +239,9 @@ def fire(
     norm: bool = True,
     name: str = "fire",
 ) -> Feature:
-    """SqueezeNet's module: squeeze by 1 x 1, expand by 1 x 1 and 3 x 3 side by side
-    (https://arxiv.org/abs/1602.07360).
+    """SqueezeNet's module: squeeze by 1 x 1, expand by 1 x 1 and 3 x 3 side by side.
+
+    https://arxiv.org/abs/1602.07360.
 
     `wide_ratio` is the share of 3 x 3 filters. A stride pools the input first. Without `norm` convolutions
     have a bias, as in the paper.
@@ -274,8 +274,7 @@ def xception_stack(
     act_first: bool = True,
     name: str = "xception_stack",
 ) -> Feature:
-    """Xception's residual stack of separable convolutions, activation first
-    (https://arxiv.org/abs/1610.02357).
+    """Xception's residual stack of separable convolutions (https://arxiv.org/abs/1610.02357).
 
     A stride max-pools at the end. `narrow` keeps the input's channels until the last convolution of the
     stack.

@@ -1,5 +1,4 @@
-"""What all spaces made of stages in a row have in common: where they halve the image, and exits that see
-every scale.
+"""What spaces of stages in a row have in common: where images are halved, and exits that see every scale.
 
 An early exit reads a running summary at the coarsest scale, to which every stage before it adds: so the
 first exits have coarse features without pulling the first stages toward classification, the idea of MSDNet
@@ -94,8 +93,8 @@ def run_stages(
 def published(
     space: SearchSpace, *stages: Mapping[str, Option], size: int = 224, **choices: Option
 ) -> Architecture:
-    """A network of a paper: the choices of each stage and of the rest, without early exits, at ImageNet's
-    images."""
+    """A network of a paper at ImageNet's size, without early exits: the choices of its stages and of the
+    rest."""
     for position, stage in enumerate(stages):
         choices |= {f"stage{position}.{name}": option for name, option in stage.items()}
         if position < len(stages) - 1:
@@ -122,8 +121,8 @@ def _summarize(x: Feature, *earlier: Feature, channels: int, factor: int, name: 
 
 @block
 def _early_head(summary: Feature, *, kind: str, num_classes: int) -> Feature:
-    """Light on purpose: channels are mixed behind the pool, where that costs one multiplication per
-    weight."""
+    """A classifier of the summary; channels are mixed behind the pool, where a weight costs one
+    multiplication."""
     y = activation(summary)
     if kind == "linear":
         return linear(global_avg_pool(y), num_classes)

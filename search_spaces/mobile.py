@@ -1,5 +1,4 @@
-"""Networks of depthwise-separable blocks: MobileNetV1 and MobileNetV2 with widths, depths, kernels and
-exits to choose.
+"""Networks of depthwise-separable blocks: MobileNetV1 and V2 with widths, depths, kernels, exits to choose.
 
 The plans are Table 1 of https://arxiv.org/abs/1704.04861 and Table 2 of https://arxiv.org/abs/1801.04381.
 """

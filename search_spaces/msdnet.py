@@ -1,5 +1,4 @@
-"""Multi-scale dense networks: every layer keeps features of several scales, and every exit reads the
-coarsest.
+"""Multi-scale dense networks: layers keep features of several scales, and exits read the coarsest.
 
 Huang et al., https://arxiv.org/abs/1703.09844, in the form of the PyTorch code that its authors point to
 (https://github.com/kalviny/MSDNet-PyTorch), whose CIFAR recipe is `msdnet_cifar10`. What no exit needs is
@@ -57,8 +56,8 @@ def _first_layer(x: Feature, channels: int, scales: int, *, name: str = "first")
 def _layer(
     features: tuple[Feature, ...], growth: int, *, scales: int, kept: int, name: str = "layer"
 ) -> tuple[Feature, ...]:
-    """One dense layer: each scale gets `growth` times its factor new channels, half of them from the next
-    finer scale."""
+    """One dense layer: each scale gets new channels, `growth` times its factor, half from the next finer
+    scale."""
     finer_left = len(features) - kept
     grown = []
     for scale in range(scales - kept, scales):

@@ -1,5 +1,4 @@
-"""Networks of grouped convolutions and channel shuffles: ShuffleNetV1 and V2 with widths, depths and exits
-to choose.
+"""Networks of grouped convolutions and shuffles: ShuffleNetV1 and V2 with widths, depths, exits to choose.
 
 The plan is Table 5 of https://arxiv.org/abs/1807.11164; V1's unit (https://arxiv.org/abs/1707.01083) runs
 on the same one.

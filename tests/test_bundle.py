@@ -44,7 +44,14 @@ BUNDLE = Bundle(
             latency=Latency(p50_ms=0.25, p95_ms=0.5, spread=0.1, runs=50, target="a chip, 1 thread"),
             energy_mj=0.5,
         ),
-        Level(model="tiny", exit=1, accuracy=1.0, macs=4000, thresholds=(0.5, 2.0)),
+        Level(
+            model="tiny",
+            exit=1,
+            accuracy=1.0,
+            macs=4000,
+            latency=Latency(p50_ms=0.75, p95_ms=1.5, spread=0.2, runs=40, target="a chip, 1 thread"),
+            thresholds=(0.5, 2.0),
+        ),
     ),
     provenance={"seed": 0, "versions": {"onnxruntime": "1.2"}},
 )
@@ -90,7 +97,8 @@ def test_the_index_has_the_documented_form(folder):
         "target": "a chip, 1 thread",
     }
     assert level["energy_mj"] == 0.5
-    assert record["levels"][1]["latency_ms"] is None
+    assert record["levels"][1]["energy_mj"] is None
+    assert record["files"] == {}
 
 
 @pytest.mark.parametrize("prefix", ["", "bundle/"])
@@ -115,8 +123,10 @@ def test_a_trunk_that_adds_nothing_may_be_missing():
 
 def test_writing_again_replaces_the_bundle_and_leaves_nothing_else(folder):
     other = replace(BUNDLE, provenance={"seed": 1})
-    assert write_bundle(folder, other, FILES | {"models/tiny/notes.txt": b"extra"}).path == folder
-    assert Bundle.load(folder) == other
+    written = write_bundle(folder, other, FILES | {"models/tiny/notes.txt": b"extra"})
+    assert written.path == folder
+    assert Bundle.load(folder) == written
+    assert replace(written, files={}) == other
     assert (folder / "models/tiny/notes.txt").read_bytes() == b"extra"
     assert [file.name for file in folder.parent.iterdir()] == ["bundle"]
 
@@ -188,6 +198,24 @@ _TINY = ("models", "tiny")
             _set("levels", 0, "latency_ms", "p50", "fast"),
             r"latency_ms\.p50 must be a finite number .* 'fast'",
         ),
+        (
+            _set("levels", 0, "latency_ms", "p50", 0),
+            r"levels\[0\]\.latency_ms\.p50 must be above 0, but got 0",
+        ),
+        (_set("levels", 0, "latency_ms", "runs", -1), r"latency_ms\.runs must not be below 0, but got -1"),
+        (_set("levels", 0, "macs", -5), r"levels\[0\]\.macs must not be below 0, but got -5"),
+        (
+            _set("levels", 0, "latency_ms", None),
+            "levels must have a latency all or none, but 1 of 2 have one",
+        ),
+        (
+            _set("levels", 0, "latency_ms", "p50", 3),
+            r"levels must be in order of latency, .* but levels\[1\] has 0\.75 after 3;",
+        ),
+        (lambda record: record["levels"].append(record["levels"][1]), "levels must differ .* two are alike"),
+        (_drop("files"), "bundle.json must have the key 'files'"),
+        (_set("files", {"../x": "0"}), r"files must stay inside the bundle, but got '\.\./x'"),
+        (_set("files", {"x": 0}), r"files\.x must be text, but got 0"),
         (_set("levels", 0, "latency_ms", 3), r"levels\[0\]\.latency_ms must be an object, but got 3"),
         (_set("levels", 1, "thresholds", ["x"]), r"levels\[1\]\.thresholds must be a finite number"),
         (_drop("levels", 0, "thresholds"), r"levels\[0\] must have the key 'thresholds'"),
@@ -253,6 +281,48 @@ def test_a_tampered_segment_is_refused_at_loading_and_at_reading(folder):
         Bundle.load(folder)
     with pytest.raises(BundleError, match=r"head_1\.onnx must have the sha256"):
         loaded.read(MODEL.segments[3])
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_further_files_are_as_safe_as_segments(folder, tmp_path, zipped):
+    notes = "models/tiny/notes.txt"
+    written = write_bundle(folder, BUNDLE, FILES | {notes: b"extra"})
+    assert written.files == {notes: hashlib.sha256(b"extra").hexdigest()}
+
+    def path():
+        return _zip(tmp_path / "bundle.zip", _members(folder, "bundle/")) if zipped else folder
+
+    assert Bundle.load(path()) == written
+    (folder / notes).write_bytes(b"other")
+    with pytest.raises(BundleError, match=r"notes\.txt must have the sha256"):
+        Bundle.load(path())
+    (folder / notes).unlink()
+    with pytest.raises(BundleError, match=r"notes\.txt must be"):
+        Bundle.load(path())
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_file_that_is_not_listed_is_refused(folder, tmp_path, zipped):
+    (folder / "models" / "new").mkdir()
+    (folder / "models" / "new" / "trunk_0.onnx").write_bytes(b"evil")
+    path = _zip(tmp_path / "bundle.zip", _members(folder)) if zipped else folder
+    with pytest.raises(BundleError, match=r"json lists, but has 'models/new/trunk_0\.onnx'; remove"):
+        Bundle.load(path)
+
+
+@pytest.mark.parametrize("bad", [object(), {1, 2}, float("nan"), float("inf"), {(1, 2): 3}])
+def test_what_is_no_json_is_refused_before_anything_is_written(tmp_path, bad):
+    with pytest.raises(BundleError, match=r"must be plain JSON values, but got: .*; convert"):
+        write_bundle(tmp_path / "new" / "bundle", replace(BUNDLE, provenance={"x": bad}), FILES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_times_levels_are_in_order_of_macs():
+    record = replace(BUNDLE, levels=tuple(replace(level, latency=None) for level in BUNDLE.levels)).to_json()
+    assert Bundle.from_json(record).levels[0].macs == 1200
+    record["levels"].reverse()
+    with pytest.raises(BundleError, match=r"or of macs without it, but levels\[1\] has 1200 after 4000"):
+        Bundle.from_json(record)
 
 
 def test_no_bundle_at_all_is_refused(tmp_path):

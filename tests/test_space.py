@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,7 +34,18 @@ def build(net: Net, input_shape: Shape = (1, 6, 6), num_classes: int = 3) -> Non
     net.exit(head, x, num_classes=num_classes)
 
 
+def build_wide(net: Net, input_shape: Shape, num_classes: int, channels: int) -> None:
+    net.exit(head, conv(net.input(input_shape), channels), num_classes=num_classes)
+
+
+class Builder:
+    def __call__(self, net: Net, input_shape: Shape = (1, 6, 6), num_classes: int = 3) -> None:
+        build(net, input_shape, num_classes)
+
+
 space = SearchSpace(build)
+wide = SearchSpace(partial(build_wide, channels=64))
+called = SearchSpace(Builder())
 
 
 def test_samples_give_every_option_the_same_chance() -> None:
@@ -112,6 +124,11 @@ def test_spaces_know_their_name_shape_and_classes() -> None:
     assert (space.name, space.input_shape, space.num_classes) == (f"{__name__}:space", (1, 6, 6), 3)
     assert SearchSpace(build, "user:space").at((3, 8, 8), 5).name == "user:space"
     assert SearchSpace(lambda net, input_shape, num_classes: None).input_shape == (3, 32, 32)
+    assert (wide.name, wide.sample(Random(0)).space, called.name) == (
+        f"{__name__}:wide",
+        f"{__name__}:wide",
+        f"{__name__}:called",
+    )
     assert repr(space) == f"SearchSpace({__name__}:space, input_shape=(1, 6, 6), num_classes=3)"
 
 
@@ -139,7 +156,7 @@ def test_a_space_of_one_network_cannot_be_mutated() -> None:
         net.choice("width", 4)
         net.exit(head, net.input(input_shape), num_classes=num_classes)
 
-    only = SearchSpace(one)
+    only = SearchSpace(one, "tests:only")
     with pytest.raises(SpaceError, match=r"must have a choice to be mutated, but .* has one network only"):
         only.mutate(only.sample(Random(0)), Random(0))
 
@@ -161,16 +178,41 @@ def test_json_that_is_no_architecture(values: Any) -> None:
         Architecture.from_json(values)
 
 
-@pytest.mark.parametrize("num_classes", [0, -1, 2.5, "10"])
+def test_a_space_that_no_module_has() -> None:
+    for function in (lambda net, input_shape, num_classes: None, partial(build_wide, channels=8), Builder()):
+        nameless = SearchSpace(function).at((1, 4, 4), 2)
+        with pytest.raises(SpaceError, match=r"no module has the space of .*; assign .* or give name="):
+            _ = nameless.name
+        assert repr(nameless).endswith("input_shape=(1, 4, 4), num_classes=2)")
+        assert SearchSpace(function, "a:b").name == "a:b"
+
+
+def test_a_build_function_that_ignores_shape_or_classes() -> None:
+    def seven(net: Net, input_shape: Shape, num_classes: int) -> None:
+        net.exit(head, net.input(input_shape), num_classes=7)
+
+    def square(net: Net, input_shape: Shape, num_classes: int) -> None:
+        net.exit(head, net.input((3, 8, 8)), num_classes=num_classes)
+
+    for write in (seven, square):
+        fixed = SearchSpace(write, "tests:fixed")
+        assert fixed.at((3, 8, 8), 7).sample(Random(0)).num_classes == 7
+        with pytest.raises(SpaceError, match=r"must be built for .* \(\(3, 8, 9\), 6\), but tests:fixed"):
+            fixed.at((3, 8, 9), 6).sample(Random(0))
+
+
+@pytest.mark.parametrize("num_classes", [0, -1, 2.5, "10", True, None])
 def test_classes_that_cannot_be(num_classes: Any) -> None:
     with pytest.raises(SpaceError, match="num_classes must be a positive integer, but got"):
         space.at((3, 8, 8), num_classes)
 
 
-@pytest.mark.parametrize("input_shape", [(28, 28), (0, 28, 28), (1, 28, 28.5), ()])
+@pytest.mark.parametrize(
+    "input_shape", [(28, 28), (0, 28, 28), (1, 28, 28.5), (), (3,), "abc", None, (True, 8, 8)]
+)
 def test_shapes_that_cannot_be(input_shape: Any) -> None:
     with pytest.raises(SpaceError, match=r"three positive integers \(C, H, W\), but got"):
-        space.at(input_shape, 10).sample(Random(0))
+        space.at(input_shape, 10)
 
 
 def refused(write: Callable[[Net, Feature], object]) -> pytest.ExceptionInfo[SpaceError]:
@@ -178,7 +220,7 @@ def refused(write: Callable[[Net, Feature], object]) -> pytest.ExceptionInfo[Spa
         write(net, net.input(input_shape))
 
     with pytest.raises(SpaceError) as caught:
-        SearchSpace(build).sample(Random(0))
+        SearchSpace(build, "tests:refused").sample(Random(0))
     return caught
 
 
@@ -222,10 +264,28 @@ def test_names_of_no_space(name: str, message: str) -> None:
         load_space(name)
 
 
-def test_a_module_that_lacks_a_package_says_so_itself(
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import a_package_that_is_not_there", "ModuleNotFoundError: No module named 'a_package_that_is_not"),
+        ("x = (", r"SyntaxError: '\(' was never closed"),
+        ("raise RuntimeError('no GPU')", "RuntimeError: no GPU; correct it or install what it needs"),
+    ],
+)
+def test_a_module_that_cannot_be_imported(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lacking.py").write_text(f"{text}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SpaceError, match=f"import without error, but 'lacking' raises {message}"):
+        load_space("lacking:space")
+
+
+def test_a_module_whose_space_is_wrong_says_so_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "lacking.py").write_text("import a_package_that_is_not_there\n", encoding="utf-8")
+    text = "from nas import SearchSpace\nspace = SearchSpace(print).at((0, 8, 8), 3)\n"
+    (tmp_path / "wrong.py").write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
-        load_space("lacking:space")
+    with pytest.raises(SpaceError, match="an input shape must be three positive integers"):
+        load_space("wrong:space")

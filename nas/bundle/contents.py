@@ -15,7 +15,7 @@ from typing import Any, Self, final
 
 from nas.bundle import archive, fields
 from nas.bundle.fields import broken
-from nas.bundle.level import Level
+from nas.bundle.level import Level, check_dial
 from nas.errors import BundleError
 
 __all__ = ["IMAGE", "LOGITS", "Bundle", "BundleModel", "SegmentFile", "write_bundle"]
@@ -103,13 +103,17 @@ class BundleModel:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """The networks, the levels made of them (level 0 takes the fewest ms) and where they come from."""
+    """The networks, the levels made of them (level 0 takes the fewest ms) and where they come from.
+
+    `files` are the names and hashes of further files; no other file may lie in a bundle.
+    """
 
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     models: tuple[BundleModel, ...]
     levels: tuple[Level, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    files: Mapping[str, str] = field(default_factory=dict, hash=False)
     path: Path | None = field(default=None, compare=False)
 
     @classmethod
@@ -118,9 +122,7 @@ class Bundle:
         path = Path(path)
         try:
             bundle = replace(cls.from_json(fields.parse(archive.read_file(path, _INDEX), _INDEX)), path=path)
-            for model in bundle.models:
-                for segment in model.segments:
-                    bundle.read(segment)
+            _check_files(bundle, path)
         except BundleError as error:
             raise BundleError(f"bundle {path}: {error}") from error.__cause__
         return bundle
@@ -129,11 +131,7 @@ class Bundle:
         """The ONNX bytes of one segment, checked against its hash."""
         if self.path is None:
             raise BundleError("a bundle must be on disk to be read, but this one is not; write it first")
-        data = archive.read_file(self.path, segment.file)
-        if (got := hashlib.sha256(data).hexdigest()) != segment.sha256:
-            expected = f"have the sha256 that {_INDEX} gives, {segment.sha256[:12]}…"
-            raise broken(segment.file, f"{expected}, but has {got[:12]}…")
-        return data
+        return _read(self.path, segment.file, segment.sha256)
 
     def model(self, name: str) -> BundleModel:
         """The network of that name."""
@@ -153,6 +151,7 @@ class Bundle:
             "models": {model.name: model.to_json() for model in self.models},
             "levels": [level.to_json() for level in self.levels],
             "provenance": dict(self.provenance),
+            "files": dict(self.files),
         }
 
     @classmethod
@@ -170,6 +169,7 @@ class Bundle:
             models=tuple(BundleModel.from_json(name, model) for name, model in models.items()),
             levels=tuple(Level.from_json(level, f"levels[{i}]") for i, level in enumerate(levels)),
             provenance=fields.field(record, "provenance", dict, _INDEX),
+            files=_further_files(fields.field(record, "files", dict, _INDEX)),
         )
         _check_levels(bundle)
         return bundle
@@ -178,18 +178,21 @@ class Bundle:
 def write_bundle(folder: str | Path, bundle: Bundle, files: Mapping[str, bytes]) -> Bundle:
     """Write a bundle whole or not at all, and return it at its place.
 
-    `files` maps names inside the bundle to their bytes. An older bundle at `folder` is replaced; anything
-    else there is an error.
+    `files` maps names inside the bundle to their bytes; those that are no segments become `Bundle.files`. An
+    older bundle at `folder` is replaced; anything else there is an error.
     """
     folder = Path(folder).absolute()
     if folder.exists() and not (folder / _INDEX).is_file():
         raise BundleError(f"{folder} must be free or hold a bundle, but holds other things; choose another")
     if bad := [name for name in files if not archive.stays_inside(name)]:
         raise BundleError(f"a file must stay inside the bundle, but got {bad[0]!r}; name it models/NAME/FILE")
+    segments = {segment.file for model in bundle.models for segment in model.segments}
+    further = {name: _sha256(data) for name, data in files.items() if name not in segments}
+    bundle = replace(bundle, files=further)
+    index = _index(bundle)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         fresh = Path(scratch, "new")
-        index = json.dumps(bundle.to_json(), indent=2).encode()
         for name, data in {**files, _INDEX: index}.items():
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_bytes(data)
@@ -198,6 +201,46 @@ def write_bundle(folder: str | Path, bundle: Bundle, files: Mapping[str, bytes])
             folder.rename(Path(scratch, "old"))
         fresh.rename(folder)
     return replace(bundle, path=folder)
+
+
+def _index(bundle: Bundle) -> bytes:
+    try:
+        return json.dumps(bundle.to_json(), indent=2, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        rule = "provenance and all else that a bundle says must be plain JSON values"
+        raise BundleError(
+            f"{rule}, but got: {error}; convert what is not, such as numpy's numbers"
+        ) from error
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(path: Path, name: str, sha256: str) -> bytes:
+    data = archive.read_file(path, name)
+    if (got := _sha256(data)) != sha256:
+        expected = f"have the sha256 that {_INDEX} gives, {sha256[:12]}…"
+        raise broken(name, f"{expected}, but has {got[:12]}…")
+    return data
+
+
+def _further_files(record: dict[str, Any]) -> dict[str, str]:
+    where = f"{_INDEX}.files"
+    if bad := [name for name in record if not archive.stays_inside(name)]:
+        raise broken(where, f"stay inside the bundle, but got {bad[0]!r}")
+    return {name: fields.field(record, name, str, where) for name in record}
+
+
+def _check_files(bundle: Bundle, path: Path) -> None:
+    """Every file that is listed has its hash, and no other file is there."""
+    segments = (segment for model in bundle.models for segment in model.segments)
+    listed = [*((segment.file, segment.sha256) for segment in segments), *bundle.files.items()]
+    for name, sha256 in listed:
+        _read(path, name, sha256)
+    if extra := archive.list_files(path) - {_INDEX, *dict(listed)}:
+        rule = f"a bundle must hold only files that {_INDEX} lists, but has {min(extra)!r}"
+        raise BundleError(f"{rule}; remove it or export the bundle again")
 
 
 def _input_shape(record: dict[str, Any]) -> tuple[int, int, int]:
@@ -241,3 +284,4 @@ def _check_levels(bundle: Bundle) -> None:
         if not 0 <= level.exit < exits.get(level.model, 0):
             rule = f"name a model and one of its exits, counted from 0, of {exits}"
             raise broken(f"levels[{i}]", f"{rule}, but got {level.model!r} and {level.exit}")
+    check_dial(bundle.levels)

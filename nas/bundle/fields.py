@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from nas.errors import BundleError
 
-__all__ = ["broken", "field", "number", "numbers", "parse", "texts", "value"]
+__all__ = ["broken", "count", "field", "number", "numbers", "parse", "texts", "value"]
 
 _KINDS: dict[type, str] = {str: "text", int: "a whole number", dict: "an object", list: "a list"}
 _T = TypeVar("_T")
@@ -39,6 +39,14 @@ def field(record: object, key: str, kind: type[_T], where: str) -> _T:
     found = value(record, key, where)
     if type(found) is not kind:
         raise broken(f"{where}.{key}", f"be {_KINDS[kind]}, but got {_short(found)}")
+    return found
+
+
+def count(record: object, key: str, where: str) -> int:
+    """The whole number under `key`, not below 0."""
+    found = field(record, key, int, where)
+    if found < 0:
+        raise broken(f"{where}.{key}", f"not be below 0, but got {found}")
     return found
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self, final
 
 from nas.bundle import fields
 
-__all__ = ["Latency", "Level", "undominated"]
+__all__ = ["Latency", "Level", "check_dial", "undominated"]
 
 
 @final
@@ -33,11 +34,14 @@ class Latency:
     @classmethod
     def from_json(cls, record: object, where: str = "latency_ms") -> Self:
         """Read what `to_json` wrote; `where` begins the sentence of an error."""
+        p50_ms = fields.number(record, "p50", where)
+        if p50_ms == 0:
+            raise fields.broken(f"{where}.p50", "be above 0, but got 0")
         return cls(
-            p50_ms=fields.number(record, "p50", where),
+            p50_ms=p50_ms,
             p95_ms=fields.number(record, "p95", where),
             spread=fields.number(record, "spread", where),
-            runs=fields.field(record, "runs", int, where),
+            runs=fields.count(record, "runs", where),
             target=fields.field(record, "target", str, where),
         )
 
@@ -77,20 +81,38 @@ class Level:
             model=fields.field(record, "model", str, where),
             exit=fields.field(record, "exit", int, where),
             accuracy=fields.number(record, "accuracy", where, high=1),
-            macs=fields.field(record, "macs", int, where),
+            macs=fields.count(record, "macs", where),
             latency=None if latency is None else Latency.from_json(latency, f"{where}.latency_ms"),
             energy_mj=None if energy_mj is None else fields.number(record, "energy_mj", where),
             thresholds=None if thresholds is None else fields.numbers(record, "thresholds", where),
         )
 
 
+def check_dial(levels: Sequence[Level]) -> None:
+    """`BundleError` unless levels differ, are all measured or none, and stand in order of what they cost."""
+    count, timed = len(levels), sum(level.latency is not None for level in levels)
+    if len({(level.model, level.exit, level.thresholds) for level in levels}) < count:
+        raise fields.broken("levels", "differ in model, exit or thresholds, but two are alike")
+    if timed not in (0, count):
+        raise fields.broken("levels", f"have a latency all or none, but {timed} of {count} have one")
+    for number, (before, cost) in enumerate(pairwise(_costs(levels)), 1):
+        if cost < before:
+            rule = "be in order of latency, or of macs without it"
+            raise fields.broken("levels", f"{rule}, but levels[{number}] has {cost:.5g} after {before:.5g}")
+
+
 def undominated(levels: Sequence[Level]) -> tuple[int, ...]:
-    """Numbers of the levels that no other beats in time and accuracy, so that each costs more and is more
-    accurate than the one before. Unless all are measured, MACs stand in for time."""
-    timed = all(level.latency for level in levels)
-    costs = [level.latency.p50_ms if timed and level.latency else level.macs for level in levels]
-    best: list[int] = []
-    for number in sorted(range(len(levels)), key=lambda number: (costs[number], -levels[number].accuracy)):
+    """Numbers of the levels that no other beats in time and accuracy, cheapest first.
+
+    Each is more accurate than the one before. Unless all are measured, MACs stand in for time."""
+    cost, best = _costs(levels), list[int]()
+    for number in sorted(range(len(levels)), key=lambda number: (cost[number], -levels[number].accuracy)):
         if not best or levels[number].accuracy > levels[best[-1]].accuracy:
             best.append(number)
     return tuple(best)
+
+
+def _costs(levels: Sequence[Level]) -> tuple[float, ...]:
+    """What levels are ordered by: their median times, or their MACs unless all are measured."""
+    times_ms = tuple(level.latency.p50_ms for level in levels if level.latency)
+    return times_ms if len(times_ms) == len(levels) else tuple(level.macs for level in levels)

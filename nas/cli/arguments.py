@@ -5,7 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
-__all__ = ["add_folder", "add_json", "natural", "objective", "positive", "shape"]
+__all__ = ["METRICS", "add_folder", "add_json", "natural", "objective", "positive", "several", "shape"]
+
+METRICS = ("accuracy", "macs", "flops", "params", "peak_bytes", "size_bytes", "latency_ms")
+"""What a search on the command line knows of a network, at its last exit or at exit k as METRIC@k."""
 
 
 def add_folder(parser: ArgumentParser) -> None:
@@ -18,23 +21,28 @@ def add_json(parser: ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     """A whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
-    return int(text)
+    return _whole(text, 1)
+
+
+def several(text: str) -> int:
+    """A whole number above 1."""
+    return _whole(text, 2)
 
 
 def natural(text: str) -> int:
     """A whole number from 0."""
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"must be a whole number of at least 0, but got {text!r}")
-    return int(text)
+    return _whole(text, 0)
 
 
 def objective(text: str) -> str:
-    """A direction and a metric, as in `minimize:latency_ms`."""
-    direction, _, metric = text.partition(":")
-    if direction not in ("maximize", "minimize") or not metric or ":" in metric:
-        raise ArgumentTypeError(f"must be maximize:METRIC or minimize:METRIC, but got {text!r}")
+    """A direction and a metric, as in `minimize:latency_ms@0`."""
+    direction, _, key = text.partition(":")
+    metric, at, exit = key.partition("@")
+    if direction not in ("maximize", "minimize") or metric not in METRICS or exit.isdecimal() != bool(at):
+        raise ArgumentTypeError(
+            "must be maximize:METRIC or minimize:METRIC, with @k for exit k and METRIC one of "
+            f"{', '.join(METRICS)}, but got {text!r}"
+        )
     return text
 
 
@@ -44,3 +52,9 @@ def shape(text: str) -> tuple[int, ...]:
     if len(sizes) != 3:
         raise ArgumentTypeError(f"must be channels,height,width such as 3,32,32, but got {text!r}")
     return tuple(map(positive, sizes))
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise ArgumentTypeError(f"must be a whole number of at least {least}, but got {text!r}")
+    return int(text)

@@ -32,8 +32,10 @@ __all__ = ["add_arguments", "execute"]
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("network", metavar="NETWORK", help="module:attribute, or a JSON file")
-    parser.add_argument("--sample", type=positive, default=1, metavar="N", help="networks drawn from a space")
-    parser.add_argument("--seed", type=natural, default=0, help="what they are drawn by (default 0)")
+    parser.add_argument(
+        "--sample", type=positive, metavar="N", help="networks drawn from a space (default 1)"
+    )
+    parser.add_argument("--seed", type=natural, help="what they are drawn by (default 0)")
     parser.add_argument("--input", type=shape, metavar="C,H,W", help="shape of an image")
     parser.add_argument("--classes", type=positive, metavar="K", help="number of classes")
     parser.add_argument("--data", metavar="DATA", help="take shape and classes from data, such as digits")
@@ -58,16 +60,44 @@ def _networks(arguments: Namespace) -> list[tuple[Architecture, Graph]]:
     space = load_space(named.space) if isinstance(named, Architecture) else named
     if not isinstance(space, SearchSpace):
         raise SpaceError(f"an architecture must name a search space, but {arguments.network} names {space}")
+    _check_options(arguments, named)
     shape, classes = _binding(arguments, named)
     space = space.at(shape, classes)
     if isinstance(named, SearchSpace):
-        rng = Random(arguments.seed)
-        architectures = [space.sample(rng) for _ in range(arguments.sample)]
+        rng = Random(arguments.seed or 0)
+        architectures = [space.sample(rng) for _ in range(arguments.sample or 1)]
     elif (shape, classes) == (named.input_shape, named.num_classes):
         architectures = [named]  # whose stored id is then checked
     else:
-        architectures = [space.architecture(dict(named.choices))]
+        architectures = [_rebuilt(space, named)]
     return [(architecture, space.graph(architecture)) for architecture in architectures]
+
+
+def _check_options(arguments: Namespace, named: SearchSpace | Architecture) -> None:
+    """`SpaceError` for options that would come to nothing."""
+    sampling, binding = (arguments.sample, arguments.seed), (arguments.input, arguments.classes)
+    if isinstance(named, Architecture) and sampling != (None, None):
+        raise SpaceError(
+            f"only a space can be sampled, but {arguments.network} is one network; "
+            "leave out --sample and --seed, or name its space"
+        )
+    if arguments.data and binding != (None, None):
+        raise SpaceError(
+            f"shape and classes must be given in one way, but got --data {arguments.data} and --input or "
+            "--classes; leave out one of them"
+        )
+
+
+def _rebuilt(space: SearchSpace, named: Architecture) -> Architecture:
+    """The same choices at the shape and classes of the space."""
+    try:
+        return space.architecture(dict(named.choices))
+    except SpaceError as error:
+        raise SpaceError(
+            f"an architecture must fit the images, but the choices of this one, made for "
+            f"{named.input_shape}, do not fit {space.input_shape}: {error}; give another shape, or "
+            "name a space"
+        ) from None
 
 
 def _load(name: str) -> SearchSpace | Architecture:

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from nas.cli import cost, export, front, report, run, search, train
-from nas.errors import (
-    BudgetError,
-    BundleError,
-    DataError,
-    MissingExtraError,
-    NasError,
-    SpaceError,
-    StudyError,
-)
+from nas.errors import MissingExtraError, NasError
 
-__all__ = ["COMMANDS", "main", "make_parser"]
-
-COMMANDS: Mapping[str, ModuleType] = MappingProxyType(
-    {
-        "cost": cost,
-        "search": search,
-        "front": front,
-        "train": train,
-        "export": export,
-        "run": run,
-        "report": report,
-    }
-)
-"""A command is a module: its docstring is the help, `add_arguments` and `execute` do the rest."""
+__all__ = ["load_commands", "main", "make_parser"]
 
 EXTRAS: Mapping[str, str] = MappingProxyType(
     {"matplotlib": "report"}
@@ -42,16 +20,18 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
 """Which extra brings an optional package."""
 
 CONTINUE = ("search", "train")
-MISUSE = (BudgetError, BundleError, DataError, SpaceError, StudyError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; argparse itself ends the process with code 2 where the command line is misused."""
-    arguments = make_parser().parse_args(argv)
-    if str(Path.cwd()) not in sys.path:  # the user's own spaces are found as with `python -m nas`
-        sys.path.append(str(Path.cwd()))
+    _replace_closed_streams()
+    arguments = Namespace(command="", debug=False)
     try:
-        COMMANDS[arguments.command].execute(arguments)
+        commands = load_commands()
+        make_parser(commands).parse_args(argv, arguments)
+        if str(Path.cwd()) not in sys.path:  # the user's own spaces are found as with `python -m nas`
+            sys.path.append(str(Path.cwd()))
+        commands[arguments.command].execute(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has all that it wanted; what is left must not fail at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,24 +43,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug or os.environ.get("NAS_DEBUG"):
             raise
         _complain(_sentence(error))
-        return 2 if isinstance(error, MISUSE) else 1
+        return 2 if isinstance(error, NasError) and isinstance(error, ValueError) else 1
     return 0
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nas", description="Search, train, export and run networks.")
+def load_commands() -> Mapping[str, ModuleType]:
+    """The commands by name: modules whose docstring is the help; `add_arguments` and `execute` do the rest.
+
+    They are imported here, and not with this module, so that an interruption meanwhile is answered as any.
+    """
+    from nas.cli import cost, export, front, report, run, search, train
+
+    modules = (cost, search, front, train, export, run, report)
+    return {module.__name__.rpartition(".")[2]: module for module in modules}
+
+
+def make_parser(commands: Mapping[str, ModuleType]) -> ArgumentParser:
+    parser = ArgumentParser(prog="nas", description="Search, train, export and run networks.")
     parser.add_argument("--debug", action="store_true", help="show where an error arose (or set NAS_DEBUG=1)")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
+    choices = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in commands.items():
         text = module.__doc__ or ""
-        command = commands.add_parser(
+        command = choices.add_parser(
             name,
             help=text.partition("\n")[0].rstrip("."),
             description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
     return parser
+
+
+def _replace_closed_streams() -> None:
+    """Let standard streams that the caller closed lead nowhere; no file opened later may take their place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 def _sentence(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Export the trained networks as one bundle.
+"""Export the networks that were trained last as one bundle.
 
 It is checked and measured in the runtime that ships. Its levels are the exits that no other beats in
 milliseconds and validation accuracy. A device needs only numpy and onnxruntime to run it.
@@ -10,13 +10,12 @@ Example:
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.arguments import add_folder, add_json, positive
-from nas.cli.job import NETWORK_FILE, WEIGHTS_FILE, Run
+from nas.cli.job import NETWORK_FILE, SELECTION_FILE, WEIGHTS_FILE, Run, read_file
 from nas.cli.output import write_json, write_table
 from nas.cli.progress import LiveLine
 from nas.errors import StudyError
@@ -52,7 +51,7 @@ def execute(arguments: Namespace) -> None:
             data=run.data(),
             target=LocalTarget(threads),
             architectures=architectures,
-            provenance={"search": run.record().settings.to_json()},
+            provenance={"search": run.record.settings.to_json()},
             torch_weights=arguments.torch,
             progress=line.show,
         )
@@ -63,21 +62,21 @@ def execute(arguments: Namespace) -> None:
 
 
 def _trained(run: Run) -> tuple[dict[str, Model], dict[str, Architecture]]:
-    """The networks that nas train has finished, and what they are, by name."""
+    """The networks that the last nas train was asked for, and what they are, by name."""
     from nas.model import Model
 
-    models, architectures = {}, {}
-    for path in sorted(run.models.glob(f"*/{NETWORK_FILE}")):
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))["architecture"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StudyError(
-                f"{path} must be as nas train writes it, but is not: {error!r}; train again"
-            ) from None
-        architectures[path.parent.name] = Architecture.from_json(values)
-        models[path.parent.name] = Model.load(path.with_name(WEIGHTS_FILE))
-    if not models:
+    names = read_file(run.models / SELECTION_FILE).get("networks")
+    if not isinstance(names, list) or not names:
         raise StudyError(
             f"a bundle must have trained networks, but {run.models} has none; nas train them first"
         )
+    models, architectures = {}, {}
+    for name in map(str, names):
+        network, weights = read_file(run.models / name / NETWORK_FILE), run.models / name / WEIGHTS_FILE
+        if not {"architecture", "exits"} <= network.keys() or not weights.exists():
+            raise StudyError(
+                f"a network must be trained to its end, but {name} in {run.models} is not; nas train again"
+            )
+        architectures[name] = Architecture.from_json(network["architecture"])
+        models[name] = Model.load(weights)
     return models, architectures

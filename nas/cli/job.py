@@ -1,10 +1,11 @@
 """What a run folder remembers of the search, so that the commands that follow need not be told again.
 
-job.json        the settings of the search that its study does not hold
-study.…         the study
-latency.json    measured layers
-models/NAME/    trained networks: checkpoint, weights, architecture
-bundle/         what was exported
+job.json               how its networks are trained, which its study does not hold
+study.…                the study
+latency.json           measured layers
+models/selection.json  which networks were trained last
+models/NAME/           a trained network: checkpoint, weights, description
+bundle/                what was exported
 """
 
 from __future__ import annotations
@@ -22,9 +23,19 @@ from nas.space import SearchSpace, load_space
 if TYPE_CHECKING:
     from nas.search import StudyRecord
 
-__all__ = ["NETWORK_FILE", "WEIGHTS_FILE", "Job", "Run", "load_search_space", "write_file"]
+__all__ = [
+    "NETWORK_FILE",
+    "SELECTION_FILE",
+    "WEIGHTS_FILE",
+    "Job",
+    "Run",
+    "load_search_space",
+    "read_file",
+    "write_file",
+]
 
 NETWORK_FILE = "network.json"
+SELECTION_FILE = "selection.json"
 WEIGHTS_FILE = "model.safetensors"
 
 _FILE = "job.json"
@@ -33,75 +44,82 @@ _FILE = "job.json"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The settings of a search: what is trained on, for how long, and what is sought."""
+    """How a search trains its networks: on what, and for how long."""
 
     data: str
-    budget: str
-    objectives: tuple[str, ...]
-    """Such as `maximize:accuracy`."""
-    sampler: str
+    data_hash: str
     epochs: int
     """Of the short training of each network."""
     images: int | None
     """Training images used per epoch of it; all if None."""
-    seed: int
     threads: int
+
+    def __post_init__(self) -> None:
+        texts = isinstance(self.data, str) and isinstance(self.data_hash, str)
+        images = 2 if self.images is None else self.images
+        sizes = {"epochs": (self.epochs, 1), "images": (images, 2), "threads": (self.threads, 1)}
+        if not texts:
+            raise StudyError(f"data and data_hash must be texts, but got {self}; restore them")
+        for name, (size, least) in sizes.items():
+            if type(size) is not int or size < least:
+                raise StudyError(
+                    f"{name} must be a whole number of at least {least}, but got {size!r}; correct it"
+                )
 
     def check(self, given: Mapping[str, Any], folder: Path) -> None:
         """`StudyError` where settings given now differ from those of the folder."""
-        for name, value in given.items():
-            if value != (stored := getattr(self, name)):
+        for name, stored in asdict(self).items():
+            if given.get(name, stored) != stored:
                 raise StudyError(
                     f"a search must continue as it was begun, but in {folder} its {name} is {stored!r} "
-                    f"and not {value!r}; use another folder"
+                    f"and not {given[name]!r}; use another folder"
                 )
 
-    def save(self, folder: Path, data: Data) -> None:
-        """Write the settings, and the hash of the data, unless they are there."""
+    def save(self, folder: Path) -> None:
+        """Write the settings, unless they are there."""
         if not (folder / _FILE).exists():
-            write_file(folder / _FILE, asdict(self) | {"data_hash": data.hash})
+            write_file(folder / _FILE, asdict(self))
 
 
 @final
+@dataclass(frozen=True)
 class Run:
-    """A run folder as a search left it. `Run.load` reads its settings; the rest is read when asked for."""
+    """A run folder as a search left it."""
 
-    def __init__(self, folder: Path, job: Job, data_hash: str) -> None:
-        self.folder = folder
-        self.job = job
-        self._data_hash = data_hash
+    folder: Path
+    job: Job
+    record: StudyRecord
 
     @staticmethod
     def load(folder: Path) -> Run:
-        path = folder / _FILE
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            data_hash = values.pop("data_hash")
-            return Run(folder, Job(**values | {"objectives": tuple(values["objectives"])}), data_hash)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StudyError(
-                f"a run folder must hold {_FILE} as nas search writes it, but {folder} does not: {error!r}; "
-                "search first"
-            ) from None
+        run = Run.find(folder)
+        if run is None:
+            raise StudyError(f"a run folder must hold {_FILE}, but {folder} does not; nas search first")
+        return run
 
     @staticmethod
     def find(folder: Path) -> Run | None:
         """The run in a folder, None where no search has begun."""
-        return Run.load(folder) if (folder / _FILE).exists() else None
-
-    def record(self) -> StudyRecord:
-        """The study as it stands."""
         from nas.search import read_study
 
-        return read_study(self.folder)
+        path = folder / _FILE
+        if not path.exists():
+            return None
+        try:
+            job = Job(**read_file(path))
+        except TypeError as error:
+            raise StudyError(
+                f"{path} must be as nas search writes it, but: {error}; restore it, or use another folder"
+            ) from None
+        return Run(folder, job, read_study(folder))
 
     def data(self) -> Data:
         """The data of the search; an error if it has changed since."""
-        data = load_data(self.job.data, self.job.seed)
-        if data.hash != self._data_hash:
+        data = load_data(self.job.data, self.record.settings.seed)
+        if data.hash != self.job.data_hash:
             raise StudyError(
                 f"data must be as in the search, but {self.job.data} has hash {data.hash} and not "
-                f"{self._data_hash}; restore it, or search in another folder"
+                f"{self.job.data_hash}; restore it, or search in another folder"
             )
         return data
 
@@ -122,6 +140,18 @@ def load_search_space(name: str, data: Data) -> SearchSpace:
     if not isinstance(space, SearchSpace):
         raise StudyError(f"a search must have a search space, but {name} is one network; name its space")
     return space.at(data.input_shape, data.num_classes)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The values in a JSON file of a run folder; none where it is not there."""
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_bytes()).items())
+    except (ValueError, AttributeError):
+        raise StudyError(
+            f"{path} must hold one JSON object, but is damaged; restore it, or use another folder"
+        ) from None
 
 
 def write_file(path: Path, values: Mapping[str, Any]) -> None:

@@ -31,4 +31,4 @@ def execute(arguments: Namespace) -> None:
     run = Run.load(arguments.folder)
     path = arguments.bundle or run.bundle
     bundle = Bundle.load(path) if arguments.bundle or path.exists() else None
-    print(write_report(arguments.out or run.folder / "report", run.record(), bundle))
+    print(write_report(arguments.out or run.folder / "report", run.record, bundle))

@@ -39,6 +39,7 @@ CAPACITY_MJ = 3.6e6  # an hour at 1 W
 STEP_S = 36.0  # a hundredth of that, and longer than a governor waits between switches
 MOST_STEPS = 1000
 RANDOM_IMAGES = 64
+BEST = "best"
 
 COLUMNS = {
     "model": "model",
@@ -59,7 +60,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     battery.add_argument(
         "--synthetic", action="store_true", help="a battery of an hour at 1 W, from full to empty"
     )
-    parser.add_argument("--model", metavar="NAME", help="levels of this model only (default: all not beaten)")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="levels of this model only, or of the one that is best at its last level (default: all "
+        "that are not beaten)",
+    )
     parser.add_argument("--data", help="take the images from the test part of data (default random bytes)")
     parser.add_argument("--threads", type=positive, default=1, help="to run with (default 1)")
     add_json(parser)
@@ -89,6 +95,9 @@ def _dial(bundle: Bundle, model: str | None) -> tuple[int, ...]:
     """The levels to choose from: those that none beats, or all of one model."""
     if model is None:
         return undominated(bundle.levels)
+    if model == BEST:
+        last = {level.model: level for level in bundle.levels}
+        model = max(last, key=lambda name: last[name].accuracy)
     name = bundle.model(model).name
     return tuple(number for number, level in enumerate(bundle.levels) if level.model == name)
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.budget import Budget
-from nas.cli.arguments import add_json, natural, objective, positive
+from nas.cli.arguments import add_json, natural, objective, positive, several
 from nas.cli.front import show_front
 from nas.cli.job import Job, Run, load_search_space
 from nas.cli.progress import LiveLine
 from nas.data import Data, load_data
-from nas.errors import StudyError
+from nas.errors import StudyError, TrainingError
 
 if TYPE_CHECKING:
     from nas.latency import LatencyTable
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "execute"]
 
-DEFAULTS = {"budget": "", "sampler": "tpe", "epochs": 3, "images": None, "seed": 0, "threads": 1}
+HOW = {"epochs": 3, "images": None, "threads": 1}
+"""How a new search trains, unless told otherwise; its job keeps it."""
+SOUGHT = {"budget": "", "objectives": (), "sampler": "tpe", "seed": 0}
+"""What it is after; its study keeps it. Objectives follow from the budget."""
 MOST_OVER = 2.0  # the table gave 0.96 to 1.73 times the milliseconds measured for 20 networks
 
 
@@ -46,9 +49,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--trials", type=positive, default=40, help="networks trained in all (default 40)")
     parser.add_argument("--sampler", help="random, tpe, nsga2 or gp (default tpe)")
     parser.add_argument("--epochs", type=positive, help="of each network's training (default 3)")
-    parser.add_argument("--images", type=positive, help="training images used per epoch (default all)")
+    parser.add_argument("--images", type=several, help="training images used per epoch (default all)")
     parser.add_argument(
         "--objective",
+        dest="objectives",
         action="append",
         type=objective,
         metavar="DIRECTION:METRIC",
@@ -64,14 +68,21 @@ def execute(arguments: Namespace) -> None:
     run, given = Run.find(arguments.out), _given(arguments)
     if run:
         run.job.check(given, run.folder)
-    job = run.job if run else _new_job(given)
-    data = run.data() if run else load_data(job.data, job.seed)
-    study = _study(arguments, job, data)
+        job, data = run.job, run.data()
+        sought = {name: getattr(run.record.settings, name) for name in SOUGHT} | given
+    else:
+        sought = _new_sought(given)
+        data = _new_data(given, sought["seed"])
+        job = Job(
+            **HOW | {name: given[name] for name in (*HOW, "data") if name in given}, data_hash=data.hash
+        )
+    study = _study(arguments, job, data, sought)
     with LiveLine() as line:
         line.count(study.record.evaluated, arguments.trials, "looking for networks within the budget")
         for _ in study.run(trials=arguments.trials):
-            job.save(arguments.out, data)  # not earlier: a budget that cannot be met leaves nothing behind
+            job.save(arguments.out)  # not earlier: a budget that cannot be met leaves nothing behind
             line.count(study.record.evaluated, arguments.trials, _summary(study.record))
+    _check_trained(study.record)
     print(f"nas: {study.record.evaluated} networks trained, {_summary(study.record)}", file=sys.stderr)
     if study.exhausted:
         print("nas: no other network within the budget was found", file=sys.stderr)
@@ -80,12 +91,17 @@ def execute(arguments: Namespace) -> None:
 
 def _given(arguments: Namespace) -> dict[str, Any]:
     """The settings on the command line, those left out not among them."""
-    given = vars(arguments) | {"objectives": tuple(arguments.objective) if arguments.objective else None}
-    if arguments.budget is not None:
-        given["budget"] = str(Budget.parse(arguments.budget))
-    if arguments.data is not None:
-        given["data"] = _absolute(arguments.data)
-    return {name: given[name] for name in Job.__dataclass_fields__ if given[name] is not None}
+    from nas.search.objective import objective_from_json
+
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    if "objectives" in given:
+        texts = given["objectives"]
+        given["objectives"] = tuple(objective_from_json(dict([text.split(":")])) for text in texts)
+    if "budget" in given:
+        given["budget"] = str(Budget.parse(given["budget"]))
+    if "data" in given:
+        given["data"] = _absolute(given["data"])
+    return given
 
 
 def _absolute(spec: str) -> str:
@@ -94,38 +110,40 @@ def _absolute(spec: str) -> str:
     return f"{kind}:{Path(place).expanduser().absolute()}" if colon and place else spec
 
 
-def _new_job(given: Mapping[str, Any]) -> Job:
+def _new_sought(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a new search is after."""
+    from nas.search import Maximize, Minimize
+
+    budget = Budget.parse(given.get("budget", ""))
+    cost = "latency_ms" if any(limit.metric == "latency_ms" for limit in budget.limits) else "macs"
+    sought = {**SOUGHT, "objectives": (Maximize("accuracy"), Minimize(cost))}
+    return sought | {name: given[name] for name in SOUGHT if name in given}
+
+
+def _new_data(given: Mapping[str, Any], seed: int) -> Data:
     if "data" not in given:
         raise StudyError("a new search must be told its data, but got none; give --data, such as digits")
-    limits = Budget.parse(given.get("budget", "")).limits
-    timed = any(limit.metric == "latency_ms" for limit in limits)
-    return Job(**{**DEFAULTS, "objectives": _objectives("latency_ms" if timed else "macs"), **given})
+    return load_data(given["data"], seed)
 
 
-def _objectives(cost: str) -> tuple[str, ...]:
-    return ("maximize:accuracy", f"minimize:{cost}")
-
-
-def _study(arguments: Namespace, job: Job, data: Data) -> Study:
+def _study(arguments: Namespace, job: Job, data: Data, sought: Mapping[str, Any]) -> Study:
     from nas.latency import LatencyTable, LocalTarget, MeasuredLatency
     from nas.search import Study
-    from nas.search.objective import objective_from_json
     from nas.train import SHORT_CONFIG, ShortTraining
 
-    timed = any("latency" in text for text in (job.budget, *job.objectives))
+    limited = Budget.parse(sought["budget"]).limits
+    metrics = [limit.metric for limit in limited] + [objective.metric for objective in sought["objectives"]]
+    timed = any(metric.startswith("latency_ms") for metric in metrics)
     config = replace(SHORT_CONFIG, threads=job.threads, images=job.images)
     target = LocalTarget(job.threads)
     table = LatencyTable(target, arguments.out / "latency.json") if timed else None
     return Study(
         load_search_space(arguments.space, data),
         arguments.out,
-        objectives=[objective_from_json(dict([text.split(":")])) for text in job.objectives],
         evaluate=ShortTraining(data, job.epochs, config),
-        budget=job.budget,
         costs={"latency_ms": _predictor(table)} if table else {},
         measure=MeasuredLatency(target) if table else None,
-        sampler=job.sampler,
-        seed=job.seed,
+        **{name: sought[name] for name in SOUGHT},
     )
 
 
@@ -138,6 +156,17 @@ def _predictor(table: LatencyTable) -> Callable[..., Interval]:
         return Interval(ms / MOST_OVER, ms, math.inf)
 
     return predict_ms
+
+
+def _check_trained(record: StudyRecord) -> None:
+    """`TrainingError` where a search has nothing to show."""
+    if any(trial.state == "complete" for trial in record.trials):
+        return
+    if not record.evaluated:
+        found = f"none of {len(record.trials)} proposed was within the budget; widen it"
+    else:
+        found = f"{_summary(record)}; correct the space or the data"
+    raise TrainingError(f"a search must train a network, but {found}")
 
 
 def _summary(record: StudyRecord) -> str:

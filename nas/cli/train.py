@@ -1,7 +1,8 @@
 """Train networks of a search's front for longer.
 
-All exits are trained at once. The networks are named net0, net1, … in order of MACs and kept in
-RUN/models/NAME. A training that was interrupted continues; one that is done is not repeated.
+All exits are trained at once. A network is named after its trial, net24 for trial 24, and kept in
+RUN/models/NAME. A training that was interrupted continues, one that is done is not repeated, and one with
+other settings begins anew in place of the old. Which networks were asked for last is what nas export takes.
 
 Example:
   nas train runs/d --epochs 30
@@ -9,18 +10,29 @@ Example:
 
 from __future__ import annotations
 
+import shutil
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import add_folder, add_json, positive
-from nas.cli.job import NETWORK_FILE, WEIGHTS_FILE, Run, load_search_space, write_file
+from nas.cli.job import (
+    NETWORK_FILE,
+    SELECTION_FILE,
+    WEIGHTS_FILE,
+    Run,
+    load_search_space,
+    read_file,
+    write_file,
+)
 from nas.cli.output import write_json, write_table
 from nas.cli.progress import LiveLine
 from nas.cost import Cost
 from nas.errors import StudyError
 from nas.report.tables import Table
+from nas.space import Architecture
 
 if TYPE_CHECKING:
     from nas.data import Data
@@ -49,16 +61,19 @@ def execute(arguments: Namespace) -> None:
     from nas.train import TrainConfig
 
     run = Run.load(arguments.folder)
-    chosen = spread(run.record().front.trials, arguments.top)
+    chosen = spread(run.record.front.trials, arguments.top)
     if not chosen:
         raise StudyError(f"a front must have a network, but that of {run.folder} is empty; search on")
-    data, seed = run.data(), run.job.seed
+    data, seed = run.data(), run.record.settings.seed
     config = TrainConfig(epochs=arguments.epochs, seed=seed, threads=run.job.threads)
-    networks = []
+    found = {folder: _prepared(folder, trial, config) for folder, trial in _folders(run, chosen).items()}
     with LiveLine() as line:
-        for number, trial in enumerate(chosen):
-            tell = _reporter(line, number, len(chosen), config)
-            networks.append(_train(run.models / f"net{number}", trial, (data, config), tell))
+        pending = [folder for folder, network in found.items() if "exits" not in network]
+        for number, folder in enumerate(pending):
+            tell = _reporter(line, (folder.name, number, len(pending)), config)
+            found[folder] = _train(folder, found[folder], (data, config), tell)
+    networks = list(found.values())
+    write_file(run.models / SELECTION_FILE, {"networks": [network["name"] for network in networks]})
     if arguments.json:
         write_json({"networks": networks})
     else:
@@ -79,37 +94,60 @@ def spread(front: Sequence[Trial], count: int) -> list[Trial]:
     return [ordered[place] for place in sorted(places)]
 
 
-def _reporter(line: LiveLine, number: int, networks: int, config: TrainConfig) -> Callable[[Epoch], None]:
-    def tell(epoch: Epoch) -> None:
-        done = number * config.epochs + epoch.number + 1
-        text = f"net{number}, accuracy {epoch.accuracies[-1]:.4f}"
-        line.count(done, networks * config.epochs, text)
-
-    return tell
+def _folders(run: Run, trials: Sequence[Trial]) -> dict[Path, Trial]:
+    return {run.models / f"net{trial.number}": trial for trial in trials}
 
 
-def _train(
-    folder: Path, trial: Trial, given: tuple[Data, TrainConfig], tell: Callable[[Epoch], None]
-) -> dict[str, Any]:
-    """Train one network in its folder; the description that is written last, when all the rest is there."""
-    from nas.model import Model
-    from nas.train import fit
-
-    data, config = given
-    folder.mkdir(parents=True, exist_ok=True)
-    graph = load_search_space(trial.architecture.space, data).graph(trial.architecture)
-    model = Model(graph, seed=config.seed)
-    history = fit(model, data, config, checkpoint=folder / "checkpoint.safetensors", on_epoch=tell)
-    model.save(folder / WEIGHTS_FILE)
+def _prepared(folder: Path, trial: Trial, config: TrainConfig) -> dict[str, Any]:
+    """The description of a network, with its exits if it is trained; a folder of another training is
+    emptied."""
     network = {
         "name": folder.name,
         "trial": trial.number,
         "architecture": trial.architecture.to_json(),
         "config": config.to_json(),
-        "exits": [
-            {"exit": exit, "macs": Cost.of(graph, exit).macs, "accuracy": accuracy}
-            for exit, accuracy in enumerate(history.accuracies)
-        ],
     }
+    before = read_file(folder / NETWORK_FILE)
+    if network.items() <= before.items():
+        return before if (folder / WEIGHTS_FILE).exists() else network
+    if folder.exists():
+        print(f"nas: {folder.name} was trained with other settings and is trained afresh", file=sys.stderr)
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
     write_file(folder / NETWORK_FILE, network)
     return network
+
+
+def _reporter(line: LiveLine, place: tuple[str, int, int], config: TrainConfig) -> Callable[[Epoch], None]:
+    """Shows the epochs of a network, given its name, its number and how many there are."""
+    name, number, networks = place
+
+    def tell(epoch: Epoch) -> None:
+        done = number * config.epochs + epoch.number + 1
+        line.count(done, networks * config.epochs, f"{name}, accuracy {epoch.accuracies[-1]:.4f}")
+
+    return tell
+
+
+def _train(
+    folder: Path,
+    network: dict[str, Any],
+    given: tuple[Data, TrainConfig],
+    tell: Callable[[Epoch], None],
+) -> dict[str, Any]:
+    """Train one network in its folder; its exits are described last, when all the rest is there."""
+    from nas.model import Model
+    from nas.train import fit
+
+    data, config = given
+    architecture = Architecture.from_json(network["architecture"])
+    graph = load_search_space(architecture.space, data).graph(architecture)
+    model = Model(graph, seed=config.seed)
+    history = fit(model, data, config, checkpoint=folder / "checkpoint.safetensors", on_epoch=tell)
+    model.save(folder / WEIGHTS_FILE)
+    exits = [
+        {"exit": exit, "macs": Cost.of(graph, exit).macs, "accuracy": accuracy}
+        for exit, accuracy in enumerate(history.accuracies)
+    ]
+    write_file(folder / NETWORK_FILE, network | {"exits": exits})
+    return network | {"exits": exits}

@@ -61,9 +61,17 @@ def check_part(x: Images, y: Labels, part: str, num_classes: int) -> None:
 
 
 def check_classes(y: Labels, classes: Sequence[str], minimum: int) -> None:
-    """Raise DataError unless there are two classes, each with at least `minimum` of the training labels."""
+    """Raise DataError unless there are two classes, all with different names, each with at least `minimum` of
+    the training labels."""
     if len(classes) < 2:
         raise DataError(f"data must have at least 2 classes, but got {tuple(classes)}; add a class")
+    seen: set[str] = set()
+    for index, name in enumerate(classes):
+        if not isinstance(name, str) or name in seen:
+            raise DataError(
+                f"class names must be different strings, but class {index} is named {name!r}; rename it"
+            )
+        seen.add(name)
     counts = np.bincount(y, minlength=len(classes))
     scarce = int(counts.argmin())
     if counts[scarce] < minimum:

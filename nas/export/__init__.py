@@ -1,5 +1,4 @@
-"""Trained networks leave the house: as one bundle of ONNX files, checked and measured in the runtime that
-ships."""
+"""Write trained networks as one bundle of ONNX files, checked and measured in the runtime that ships."""
 
 from nas.export.writing import export as export
 

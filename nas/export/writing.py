@@ -51,6 +51,7 @@ def export(
     tell = progress or _silent
     files: dict[str, bytes] = {}
     draft = _draft(models, data, files=files, architectures=architectures or {})
+    draft = replace(draft, provenance=provenance or {})  # so that values that are no JSON are found at once
     exits: list[MeasuredExit] = []
     with tempfile.TemporaryDirectory() as scratch:
         runtime = Runtime(write_bundle(Path(scratch, "draft"), draft, files))
@@ -68,7 +69,7 @@ def export(
         "data": {"name": data.name, "hash": data.hash},
         "versions": _versions(),
         "exits": [found.to_json() for found in exits],
-        **(provenance or {}),
+        **draft.provenance,
     }
     return write_bundle(folder, replace(draft, levels=dial_levels(exits), provenance=origin), files)
 
@@ -123,6 +124,10 @@ def _entry(
 def _check_models(models: Mapping[str, Model], data: Data) -> None:
     if not models:
         raise BundleError("a bundle must have a model, but got none; give at least one")
+    folded = [name.casefold() for name in models]
+    if twice := [name for name in models if folded.count(name.casefold()) > 1]:
+        rule = "models' names must differ in more than case, for some devices' folders do not tell it"
+        raise BundleError(f"{rule}, but got {twice}; rename one")
     expected = data.input_shape, data.num_classes
     for name, model in models.items():
         if not _NAME.fullmatch(name):

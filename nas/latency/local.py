@@ -29,8 +29,9 @@ _LEAST_RUNS = 3  # per round, however long a run takes
 class LocalTarget(Target):
     """This machine's processor with a fixed number of threads.
 
-    Inputs and outputs are allocated before and bound. After a warm-up there are ten rounds of runs: p50 is
-    the median of the quietest round, which other programs disturbed least; p95 and spread are of all runs.
+    A run is what `nas.runtime` does too: a plain call with numpy arrays, which allocates its outputs. After a
+    warm-up there are ten rounds of runs: p50 is the median of the quietest round, which other programs
+    disturbed least; p95 and spread are of all runs.
     """
 
     def __init__(self, threads: int = 1) -> None:
@@ -45,14 +46,16 @@ class LocalTarget(Target):
     def measure(self, model: bytes, inputs: Mapping[str, NDArray[Any]], *, seconds: float = 0.2) -> Latency:
         try:
             session = open_session(model, self.threads)
-            binding = _bound(session, inputs)
+            outputs = [tensor.name for tensor in session.get_outputs()]
+            feeds = dict(inputs)
+            session.run(outputs, feeds)
         except Exception as error:  # the classes of ONNX Runtime have no base of their own
             reason = str(error).splitlines()[0]
             raise TargetError(
                 f"a model must run in ONNX Runtime on the inputs given, but got: {reason}; write both for "
                 "one graph"
             ) from error
-        rounds = _timed_rounds(lambda: session.run_with_iobinding(binding), seconds)
+        rounds = _timed_rounds(lambda: session.run(outputs, feeds), seconds)
         low, median, high, p95 = np.percentile([*chain(*rounds)], (25, 50, 75, 95)).tolist()
         return Latency(
             p50_ms=1e3 * min(float(np.median(times_s)) for times_s in rounds),
@@ -63,17 +66,7 @@ class LocalTarget(Target):
         )
 
 
-def _bound(session: ort.InferenceSession, inputs: Mapping[str, NDArray[Any]]) -> ort.IOBinding:
-    names = [tensor.name for tensor in session.get_outputs()]
-    binding = session.io_binding()
-    for name, value in inputs.items():
-        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value))
-    for name, value in zip(names, session.run(names, dict(inputs)), strict=True):
-        binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(value))
-    return binding
-
-
-def _timed_rounds(run: Callable[[], None], seconds: float) -> list[list[float]]:
+def _timed_rounds(run: Callable[[], object], seconds: float) -> list[list[float]]:
     """Seconds of each run, round by round; the first round warms up and is not returned."""
     rounds = []
     for _ in range(_ROUNDS + 1):

@@ -11,6 +11,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
@@ -26,7 +27,7 @@ from nas.space import Candidate
 __all__ = ["LatencyTable"]
 
 _FORMAT = "nas-dial-latency-table"
-_VERSION = 1
+_VERSION = 2  # times of plain calls; those of version 1 are of calls with bound arrays, which cost less
 _CALL = "call"
 
 
@@ -36,7 +37,8 @@ class LatencyTable:
 
     A convolution or linear layer counts as one with the normalization and activation that alone follow it,
     because runtimes fuse them. What a call of the runtime costs is taken off every entry, and added once per
-    segment. With a `path`, entries are kept in a JSON file, which belongs to one target.
+    segment. With a `path`, entries are kept in a JSON file, which belongs to one target. It is written once
+    its folder exists, so that a search that cannot start leaves nothing behind.
     """
 
     def __init__(self, target: Target, path: str | Path | None = None, *, seconds: float = 0.02) -> None:
@@ -44,6 +46,7 @@ class LatencyTable:
         self._path = None if path is None else Path(path)
         self._seconds = seconds
         self._entries_ms = self._stored()
+        self._kept = len(self._entries_ms)
         self._known_ms: dict[tuple[Layer, ...], float] = {}
 
     def __call__(self, candidate: Candidate | Graph, exit: int | None = None) -> float:
@@ -53,13 +56,12 @@ class LatencyTable:
         exit = last if exit is None else exit
         if not 0 <= exit <= last:
             raise IndexError(f"exit must be 0 to {last}, but got {exit}")
-        before = len(self._entries_ms)
         segments = exit + 2  # trunks 0 to exit, and a head
         total_ms = segments * self._call_ms(graph)
         for group in _fused_groups(graph):
             if graph.runs(graph.feeds[group[0]], exit):
                 total_ms += self._group_ms(graph, group)
-        if len(self._entries_ms) > before:
+        if len(self._entries_ms) > self._kept:
             self._store()
         return total_ms
 
@@ -88,26 +90,28 @@ class LatencyTable:
 
     def _stored(self) -> dict[str, float]:
         """The entries in the file, none if there is no file yet."""
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return {}
         try:
             record = json.loads(self._path.read_bytes())
             found = record["format"], record["version"], record["target"]
             entries_ms = {str(key): float(ms) for key, ms in record["entries_ms"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TargetError(
-                f"{self._path} must be a complete latency table, but is not: {error!r}; delete it"
-            ) from error
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            rule = "must be a complete latency table"
+            raise TargetError(f"{self._path} {rule}, but is not: {error!r}; delete it") from error
         expected = _FORMAT, _VERSION, self.target.identity
         if found != expected:
-            raise TargetError(f"{self._path} must be a table of {expected}, but is of {found}; name another")
+            rule = f"must be a table of {expected}, but is of {found}"
+            raise TargetError(f"{self._path} {rule}; delete it or name another")
         if not all(0 <= ms < math.inf for ms in entries_ms.values()):
             raise TargetError(f"{self._path} must hold finite times not below 0, but does not; delete it")
         return entries_ms
 
     def _store(self) -> None:
         """Write the file whole or not at all, with what other processes have added to it."""
-        if self._path is None:
+        if self._path is None or not self._path.parent.is_dir():
             return
         self._entries_ms = self._stored() | self._entries_ms
         record: Mapping[str, object] = {
@@ -116,10 +120,15 @@ class LatencyTable:
             "target": self.target.identity,
             "entries_ms": dict(sorted(self._entries_ms.items())),
         }
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        fresh.replace(self._path)
+        try:
+            fresh.write_text(json.dumps(record, indent=1), encoding="utf-8")
+            fresh.replace(self._path)
+        except OSError as error:
+            with suppress(OSError):
+                fresh.unlink()
+            raise TargetError(f"{self._path} must be writable, but is not: {error}; name another") from error
+        self._kept = len(self._entries_ms)
 
 
 def _fused_groups(graph: Graph) -> Iterator[tuple[int, ...]]:

@@ -23,5 +23,6 @@ class Target(ABC):
     def measure(self, model: bytes, inputs: Mapping[str, NDArray[Any]], *, seconds: float = 0.2) -> Latency:
         """Time the ONNX file on these inputs, by name, for about so long; its `target` is `identity`.
 
-        `TargetError` where the runtime cannot load the file or run it on these inputs.
+        A run is timed as the program that ships would do it, arrays in and arrays out. `TargetError` where
+        the runtime cannot load the file or run it on these inputs.
         """

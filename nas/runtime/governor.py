@@ -44,7 +44,11 @@ class Governor:
 
     def __post_init__(self) -> None:
         count = len(self.levels)
-        if not -1 <= self.level < count or count == 0:
+        if count == 0:
+            raise BundleError(
+                "a governor must have levels to choose from, but got none; give those of a bundle"
+            )
+        if not -1 <= self.level < count:
             rule = f"level must be from 0 to {count - 1}, or -1 for the top"
             raise BundleError(f"{rule}, but got {self.level}; choose a level of the bundle")
         object.__setattr__(self, "level", self.level % count)
@@ -104,16 +108,16 @@ class BatteryBands(Policy):
         if self.bands is not None:
             object.__setattr__(self, "bands", tuple(self.bands))
             if not all(low < high for low, high in pairwise((0, *self.bands, 1))):
-                raise ValueError(
+                raise DataError(
                     f"bands must rise between 0 and 1, but got {self.bands}; sort charges such as 0.4"
                 )
         if self.dial is not None:
             object.__setattr__(self, "dial", tuple(self.dial))
             if not self.dial or not all(low < high for low, high in pairwise((-1, *self.dial))):
-                raise ValueError(f"dial must be levels in rising order, but got {self.dial}; sort them")
+                raise DataError(f"dial must be levels in rising order, but got {self.dial}; sort them")
         for name, value in (("hysteresis_ratio", self.hysteresis_ratio), ("dwell_s", self.dwell_s)):
             if not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be finite and not below 0, but got {value}; give 0 for none")
+                raise DataError(f"{name} must be finite and not below 0, but got {value}; give 0 for none")
 
     def decide(self, governor: Governor, signals: Signals) -> tuple[int, str]:
         """The level of the charge's band, or the present one while the last switch is too young."""

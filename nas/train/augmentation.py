@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.errors import TrainingError
+from nas.errors import StudyError
 
 __all__ = ["AUGMENTATIONS", "augment", "augmentation_for"]
 
@@ -34,7 +34,7 @@ def augmentation_for(name: str, data_name: str) -> str:
 def augment(images: Tensor, name: str, draws: torch.Generator) -> Tensor:
     """Images (N, C, H, W), each changed in its own way; what a shift uncovers is 0."""
     if name not in AUGMENTATIONS:
-        raise TrainingError(
+        raise StudyError(
             f"an augmentation must be one of {', '.join(AUGMENTATIONS)}, but got {name!r}; name one of these"
         )
     shifts, flips = AUGMENTATIONS[name]

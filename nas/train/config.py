@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType, NoneType
 from typing import Any, final
 
-from nas.errors import TrainingError
+from nas.errors import StudyError
 from nas.train.augmentation import AUGMENTATIONS
 from nas.train.losses import EXIT_LOSSES
 
 __all__ = ["TrainConfig"]
 
 OPTIMIZERS = ("sgd", "adamw")
+KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {"int": (int,), "int | None": (int, NoneType), "float": (int, float), "str": (str,)}
+)
+"""By a setting's annotation: the types of its values."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a network is trained: with a learning rate that falls as a cosine to 0 after a linear warm-up."""
+    """How a network is trained: with a learning rate that falls as a cosine to 0 after a linear warm-up.
+
+    A setting that breaks its rule is a StudyError: nothing has been trained yet.
+    """
 
     epochs: int = 30
     batch_size: int = 64
@@ -45,6 +53,10 @@ class TrainConfig:
     """Training images used per epoch, drawn anew; all of them if None."""
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            value, kind = getattr(self, setting.name), str(setting.type)
+            if isinstance(value, bool) or not isinstance(value, KINDS[kind]):
+                raise StudyError(f"{setting.name} must be of type {kind}, but got {value!r}; change it")
         rules = {
             "epochs": (self.epochs >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 2, "at least 2, for batch normalization"),
@@ -63,7 +75,7 @@ class TrainConfig:
         }
         for name, (holds, rule) in rules.items():
             if not holds:
-                raise TrainingError(f"{name} must be {rule}, but got {getattr(self, name)!r}; change it")
+                raise StudyError(f"{name} must be {rule}, but got {getattr(self, name)!r}; change it")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,7 +85,7 @@ class TrainConfig:
         try:
             return TrainConfig(**values)
         except TypeError as error:
-            raise TrainingError(
+            raise StudyError(
                 f"a training must be set by the fields of TrainConfig, but got: {error}; correct them"
             ) from None
 

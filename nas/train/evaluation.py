@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.errors import DataError
+from nas.errors import DataError, TrainingError
 from nas.model import Model
 
 __all__ = ["accuracies", "predict"]
@@ -29,5 +29,14 @@ def predict(model: Model, images: NDArray[np.uint8], batch_size: int = 256) -> l
 
 
 def accuracies(model: Model, x: NDArray[np.uint8], y: NDArray[np.int64]) -> tuple[float, ...]:
-    """Share of images whose largest logit is that of their label, at every exit."""
-    return tuple(float((logits.argmax(axis=1) == y).mean()) for logits in predict(model, x))
+    """Share of images whose largest logit is that of their label, at every exit; TrainingError where a logit
+    is not finite."""
+    exits = predict(model, x)
+    for exit, logits in enumerate(exits):
+        wrong = np.count_nonzero(~np.isfinite(logits).all(axis=1))
+        if wrong:
+            raise TrainingError(
+                f"logits must be finite, but at exit {exit} those of {wrong} of {len(x)} images are not; "
+                "lower the learning rate or train for more steps"
+            )
+    return tuple(float((logits.argmax(axis=1) == y).mean()) for logits in exits)

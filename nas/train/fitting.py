@@ -36,7 +36,7 @@ def fit(
     data: Data,
     config: TrainConfig,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
     """Train a model in place on the training images, with their mean and deviation, and leave it ready for
@@ -45,7 +45,7 @@ def fit(
     With `checkpoint`, that file is written after every epoch, and a training that it holds is continued: the
     result is the same as without the interruption.
     """
-    graph = model.graph
+    graph, path = model.graph, Path(checkpoint) if checkpoint else None
     if (graph.input_shape, graph.num_classes) != (data.input_shape, data.num_classes):
         raise DataError(
             f"a network must be built for the data, but it is for images {graph.input_shape} of "
@@ -56,12 +56,12 @@ def fit(
     with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
         state = TrainingState(model, config)
         key = {"graph": graph.id, "data": data.hash, **config.to_json(), "threads": None}
-        epochs = state.load(checkpoint, key) if checkpoint and checkpoint.exists() else []
+        epochs = state.load(path, key) if path and path.exists() else []
         for number in range(len(epochs), config.epochs):
             loss = _train_epoch(state, data, config, number)
             epochs.append(Epoch(number, loss, accuracies(state.result, data.x_val, data.y_val)))
-            if checkpoint:
-                state.save(checkpoint, key, epochs)
+            if path:
+                state.save(path, key, epochs)
             if on_epoch:
                 on_epoch(epochs[-1])
     if state.average:

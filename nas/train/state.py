@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from nas.errors import SpaceError, TrainingError
+from nas.errors import SpaceError, StudyError
 from nas.model import Model
 from nas.stored import read_tensors, write_tensors
 from nas.train.config import TrainConfig
@@ -59,15 +59,18 @@ class TrainingState:
         )
 
     def load(self, path: Path, key: Mapping[str, Any]) -> list[Epoch]:
-        """Take over everything from a file of the same training; the epochs done so far."""
+        """Take over everything from a file of the same training; the epochs done so far.
+
+        StudyError where the file is damaged or of another training.
+        """
         try:
             tensors, values = read_tensors(path, FILE_FORMAT)
         except SpaceError as error:
-            raise TrainingError(str(error)) from None
+            raise StudyError(str(error)) from None
         differing = sorted(name for name in key if key[name] != values["key"].get(name))
         if differing:
             name = differing[0]
-            raise TrainingError(
+            raise StudyError(
                 f"checkpoint {path} must be of this training, but its {name} is {values['key'].get(name)} "
                 f"and not {key[name]}; remove the file or train as before"
             )

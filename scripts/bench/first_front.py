@@ -26,7 +26,7 @@ def commands(run: Path, quick: bool) -> list[list[str]]:
         ["train", str(run), "--epochs", epochs, "--top", top],
         ["export", str(run), "--threads", "1"],
         ["report", str(run)],
-        ["run", str(run / "bundle"), "--battery", str(TRACE), "--data", "fashion-mnist"],
+        ["run", str(run / "bundle"), "--battery", str(TRACE), "--data", "fashion-mnist", "--model", "best"],
     ]
 
 

@@ -1,5 +1,4 @@
-"""`Model(graph)` beside a hand-written module of the same MobileNetV2-like network, forward and training
-step."""
+"""`Model(graph)` beside a hand-written module of the same MobileNetV2-like network, in milliseconds."""
 
 from __future__ import annotations
 
@@ -140,8 +139,7 @@ def task(module: nn.Module, batch: int, kind: str) -> Callable[[], object]:
 
 
 def measure(modules: dict[str, nn.Module], batch: int, kind: str, seconds: float) -> list[dict[str, float]]:
-    """Milliseconds of both modules in each round; there are as many rounds as fit in `seconds`, at least
-    5."""
+    """Milliseconds of both modules in each round: as many rounds as fit in `seconds`, at least 5."""
     tasks = {name: task(module, batch, kind) for name, module in modules.items()}
     order = random.Random(batch)
     rounds: list[dict[str, float]] = []

@@ -1,5 +1,4 @@
-"""Where benchmarks keep what they found: raw rows that survive interruption, a README, and headline
-figures."""
+"""Where benchmarks keep what they found: raw rows that survive interruption, headline figures, a README."""
 
 from __future__ import annotations
 

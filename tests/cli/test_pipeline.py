@@ -50,7 +50,9 @@ def test_a_search_continues_without_being_told_again(nas: Nas, run_folder: Path,
         (("user_spaces:space", "--data", "fashion-mnist"), "digits"),
         (("user_spaces:space", "--budget", "macs<=200K"), "macs<=100K"),
         (("user_spaces:space", "--seed", 1), "seed"),
-        (("user_spaces:space", "--objective", "maximize:accuracy"), "minimize:latency_ms"),
+        (("user_spaces:space", "--objective", "maximize:accuracy"), "'latency_ms'"),
+        (("user_spaces:space", "--epochs", 2), "epochs"),
+        (("user_spaces:space", "--sampler", "tpe"), "sampler"),
     ],
 )
 def test_a_folder_of_another_search_is_misuse(
@@ -78,18 +80,126 @@ def test_data_that_changed_is_misuse(nas: Nas, tmp_path: Path, monkeypatch: pyte
     assert "hash" in nas(*command, "--trials", 2, code=2)
 
 
+@pytest.fixture
+def copy(run_folder: Path, tmp_path: Path) -> Path:
+    """The run, to be changed."""
+    return shutil.copytree(run_folder, tmp_path / "copy")
+
+
+def _change(file: Path, **values: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def _unfinish(network: Path) -> None:
+    """As if the training had been killed after its last epoch."""
+    (network / "model.safetensors").unlink()
+    values = json.loads((network / "network.json").read_text())
+    del values["exits"]
+    (network / "network.json").write_text(json.dumps(values))
+
+
+def _checkpoints(folder: Path) -> dict[str, int]:
+    return {file.parent.name: file.stat().st_mtime_ns for file in folder.glob("models/*/check*")}
+
+
 def test_training_again_repeats_nothing(nas: Nas, run_folder: Path) -> None:
-    checkpoints = sorted(run_folder.glob("models/*/checkpoint.safetensors"))
-    before = [file.stat().st_mtime_ns for file in checkpoints]
+    before = _checkpoints(run_folder)
     networks = json.loads(nas("train", run_folder, "--epochs", 1, "--top", 2, "--json"))["networks"]
-    assert [file.stat().st_mtime_ns for file in checkpoints] == before
-    assert [network["name"] for network in networks] == ["net0", "net1"]
+    assert _checkpoints(run_folder) == before
+    assert [network["name"] for network in networks] == [f"net{network['trial']}" for network in networks]
     macs = [network["exits"][-1]["macs"] for network in networks]
     assert macs == sorted(macs)
 
 
-def test_a_checkpoint_of_another_training_is_a_failure(nas: Nas, run_folder: Path) -> None:
-    assert "epochs" in nas("train", run_folder, "--epochs", 2, "--top", 2, code=1)
+def test_an_unfinished_training_continues(nas: Nas, copy: Path) -> None:
+    before = _checkpoints(copy)
+    _unfinish(copy / "models" / min(before))
+    weights = copy / "models" / min(before) / "model.safetensors"
+    assert min(before) in nas("export", copy, code=2)
+    nas("train", copy, "--epochs", 1, "--top", 2)
+    assert _checkpoints(copy) == before
+    assert weights.exists()
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_other_settings_train_afresh(
+    nas: Nas, copy: Path, run_folder: Path, capsys: pytest.CaptureFixture[str], finished: bool
+) -> None:
+    best = max(read_study(run_folder).front, key=lambda trial: trial.values["accuracy"])
+    name = f"net{best.number}"
+    if not finished:
+        _unfinish(copy / "models" / name)
+    assert main(["train", str(copy), "--epochs", "2", "--top", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert err == f"nas: {name} was trained with other settings and is trained afresh\n"
+    others = {other: stamp for other, stamp in _checkpoints(run_folder).items() if other != name}
+    assert others.items() <= _checkpoints(copy).items()
+    shutil.rmtree(copy / "models")
+    assert nas("train", copy, "--epochs", 2, "--top", 1) == out
+
+
+def test_export_takes_what_was_trained_last(nas: Nas, copy: Path) -> None:
+    before = _checkpoints(copy)
+    networks = json.loads(nas("train", copy, "--epochs", 1, "--top", 1, "--json"))["networks"]
+    nas("export", copy)
+    bundle = Bundle.load(copy / "bundle")
+    assert len(before) == 2
+    assert [model.name for model in bundle.models] == [network["name"] for network in networks]
+    assert _checkpoints(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("selection.json", "[]"),
+        ("selection.json", '{"networks": 3}'),
+        ("selection.json", '{"networks": ["net1000"]}'),
+        ("*/network.json", "{"),
+        ("*/network.json", '{"exits": []}'),
+        ("*/network.json", '{"exits": [], "architecture": null}'),
+        ("*/model.safetensors", "cut off"),
+        ("*/model.safetensors", None),
+    ],
+)
+def test_damaged_models_are_misuse(nas: Nas, copy: Path, file: str, content: str | None) -> None:
+    path = next(copy.glob(f"models/{file}"))
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    nas("export", copy, "--out", copy / "new", code=2)
+    assert not (copy / "new").exists()
+
+
+def test_a_damaged_checkpoint_is_misuse(nas: Nas, copy: Path) -> None:
+    checkpoint = next(copy.glob("models/*/checkpoint.safetensors"))
+    _unfinish(checkpoint.parent)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert str(checkpoint) in nas("train", copy, "--epochs", 1, "--top", 2, code=2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"threads": 0},
+        {"threads": None},
+        {"epochs": "x"},
+        {"epochs": True},
+        {"images": 1},
+        {"data": 3},
+        {"x": 1},
+    ],
+)
+def test_a_damaged_job_is_misuse(nas: Nas, copy: Path, values: dict[str, object]) -> None:
+    _change(copy / "job.json", **values)
+    for command in (("search", "user_spaces:space", "--out"), ("train",), ("export",), ("report",)):
+        assert min(values) in nas(*command, copy, code=2)
+    (copy / "job.json").write_text("[]")
+    assert "job.json" in nas("train", copy, code=2)
+
+
+def test_a_damaged_latency_table_is_misuse(nas: Nas, copy: Path) -> None:
+    (copy / "latency.json").write_text("{}")
+    assert "latency.json" in nas("search", "user_spaces:space", "--out", copy, "--trials", 4, code=2)
 
 
 def test_the_bundle_is_what_was_trained(nas: Nas, run_folder: Path, tmp_path: Path) -> None:
@@ -141,7 +251,15 @@ def test_run_keeps_to_one_model(nas: Nas, run_folder: Path) -> None:
         expected = [number for number, level in enumerate(levels) if level.model == model]
         switches = json.loads(nas(*command, model))["switches"]
         assert [switch["to"] for switch in switches] == expected[::-1]
-    assert "net0" in nas(*command, "no-such-model", code=2)
+    last = {level.model: level for level in levels}
+    best = max(last.values(), key=lambda level: level.accuracy).model
+    assert len({*last, best}) == 2
+    keys = ("to", "reason")
+    expected, found = (json.loads(nas(*command, name))["switches"] for name in (best, "best"))
+    assert [[switch[key] for key in keys] for switch in found] == [
+        [switch[key] for key in keys] for switch in expected
+    ]
+    assert best in nas(*command, "no-such-model", code=2)
 
 
 def test_a_latency_budget_holds_when_measured(nas: Nas, tmp_path: Path) -> None:
@@ -186,10 +304,11 @@ def test_a_search_without_budget_minimizes_macs(nas: Nas, tmp_path: Path) -> Non
     nas("report", tmp_path / "d")
 
 
-def test_a_search_tells_why_trainings_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    command = ["search", "user_spaces:space", *map(str, NEW), "--trials", "1", "--out", str(tmp_path / "d")]
-    assert main([*command, "--objective", "maximize:beauty"]) == 0
-    assert "1 failed, the last because beauty must be among" in capsys.readouterr().err
+def test_a_search_whose_trainings_all_fail_says_why(nas: Nas, tmp_path: Path) -> None:
+    command = ("search", "user_spaces:exploding", *NEW, "--trials", 1, "--out", tmp_path / "d")
+    for _ in range(2):
+        assert "1 failed, the last because" in nas(*command, code=1)
+    assert read_study(tmp_path / "d").evaluated == 1
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 9, 40])

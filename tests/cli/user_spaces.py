@@ -34,8 +34,21 @@ def build_vanishing(net: Net, input_shape: Shape = (1, 8, 8), num_classes: int =
     net.exit(head, x, num_classes)
 
 
+def build_exploding(net: Net, input_shape: Shape = (1, 8, 8), num_classes: int = 10) -> None:
+    x = conv_norm_act(net.input(input_shape), net.choice("width", 4, 8), name="stem")
+    for _ in range(130):  # beyond the largest float32
+        x = x + x
+    net.exit(head, x, num_classes)
+
+
+def build_faulty(net: Net, input_shape: Shape = (1, 8, 8), num_classes: int = 10) -> None:
+    raise ZeroDivisionError("in the space")
+
+
 space = SearchSpace(build)
 other = SearchSpace(build, "user_spaces:other")
 doubled = SearchSpace(build_doubled)
 without_exit = SearchSpace(build_without_exit)
 vanishing = SearchSpace(build_vanishing)
+exploding = SearchSpace(build_exploding)
+faulty = SearchSpace(build_faulty)

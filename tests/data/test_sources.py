@@ -84,6 +84,12 @@ def test_npz_without_labels_says_what_is_missing(tmp_path: Path) -> None:
         load_data(f"npz:{tmp_path / 'x.npz'}")
 
 
+def test_npz_with_a_class_name_twice_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **ARRAYS, classes=["a", "b", "a"])
+    with pytest.raises(DataError, match="different strings, but class 2 is named 'a'; rename it"):
+        load_data(f"npz:{tmp_path / 'x.npz'}")
+
+
 @pytest.mark.parametrize("spec", ["mnist", "", "npz", "npz:", "folder:", "digits:x", "Digits", ":"])
 def test_unknown_data_names_the_choices(spec: str) -> None:
     with pytest.raises(

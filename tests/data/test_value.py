@@ -154,6 +154,10 @@ BAD = {
         "train": (X[:4], Y[:4] // 3)
     },
     "data must have at least 2 classes, but got \\('0',\\)": {"train": (X, Y * 0)},
+    "class names must be different strings, but class 2 is named 'a'; rename it": {"classes": "abad"},
+    "class names must be different strings, but class 1 is named 3; rename it": {
+        "classes": ("a", 3, "b", "c")
+    },
     "all images must have one shape, but the parts have": {"test": (X[:, :, :4], Y)},
 }
 

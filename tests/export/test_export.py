@@ -122,6 +122,7 @@ def test_provenance_says_where_it_comes_from(bundle: Bundle, data: Data) -> None
 
 def test_torch_weights_are_the_models(bundle: Bundle, models: dict[str, Model], data: Data) -> None:
     for name, model in models.items():
+        assert f"models/{name}/model.safetensors" in bundle.files
         stored = Model.load(path_of(bundle) / "models" / name / "model.safetensors")
         for got, expected in zip(predict(stored, data.x_val), predict(model, data.x_val), strict=True):
             np.testing.assert_array_equal(got, expected)
@@ -192,6 +193,22 @@ def test_a_wrong_onnx_rule_is_found_and_an_older_bundle_stays(
 def test_unsafe_names(models: dict[str, Model], data: Data, tmp_path: Path, name: str) -> None:
     with pytest.raises(BundleError, match="a model's name must be"):
         export({name: models["small"]}, tmp_path / "bundle", data=data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_differ_in_case_only(models: dict[str, Model], data: Data, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"must differ in more than case.*\['A', 'a'\]; rename"):
+        export({"A": models["small"], "b": models["small"], "a": models["large"]}, tmp_path / "b", data=data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_provenance_that_is_no_json_is_found_first(
+    models: dict[str, Model], data: Data, tmp_path: Path
+) -> None:
+    steps = list[str]()
+    with pytest.raises(BundleError, match=r"must be plain JSON values, but got: .*float32"):
+        export(models, tmp_path / "b", data=data, provenance={"x": np.float32(3)}, progress=steps.append)
+    assert steps == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -113,12 +113,39 @@ def test_a_candidate_is_as_good_as_its_graph() -> None:
 
 
 def test_the_file_saves_measuring_again(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "table.json"
+    path = tmp_path / "table.json"
     expected = LatencyTable(CountingTarget(), path)(graph())
     target = CountingTarget()
     assert LatencyTable(target, path)(graph()) == expected
     assert target.measured == []
     assert [file.name for file in path.parent.iterdir()] == ["table.json"]
+
+
+def test_the_file_waits_for_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "table.json"
+    first = CountingTarget()
+    table = LatencyTable(first, path)
+    expected, measured = table(graph()), len(first.measured)
+    assert list(tmp_path.iterdir()) == []
+    path.parent.mkdir()
+    assert table(graph()) == expected
+    assert len(first.measured) == measured
+    second = CountingTarget()
+    assert LatencyTable(second, path)(graph()) == expected
+    assert second.measured == []
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250 + ".json")  # as long as a name may be, so that a file beside it cannot be
+    table = LatencyTable(CountingTarget(), path)
+    with pytest.raises(TargetError, match=r"\.json must be writable, but is not: .*; name another"):
+        table(graph())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="must be a complete latency table, but is not"):
+        LatencyTable(CountingTarget(), tmp_path)
 
 
 def test_two_writers_keep_each_others_entries(tmp_path: Path) -> None:
@@ -143,7 +170,7 @@ def test_a_table_of_another_target_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"version": 1', '"version": 2'),
+        ('"version": 2', '"version": 1'),
         ('"entries_ms"', '"entries"'),
         ('"call": 1.0', '"call": NaN'),
         ('"call": 1.0', '"call": -1'),

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.errors import TrainingError
+from nas.errors import StudyError
 from nas.train.augmentation import augment, augmentation_for
 
 
@@ -61,5 +61,5 @@ def test_characters_are_not_mirrored() -> None:
 
 
 def test_unknown_augmentation() -> None:
-    with pytest.raises(TrainingError, match="must be one of none, shift, shift-flip, but got 'mixup'"):
+    with pytest.raises(StudyError, match="must be one of none, shift, shift-flip, but got 'mixup'"):
         augment(images(), "mixup", draws())

@@ -1,11 +1,13 @@
 """Settings of a training and what it records: stored as JSON, and checked."""
 
 import json
+import re
 from typing import Any
 
+import numpy as np
 import pytest
 
-from nas.errors import TrainingError
+from nas.errors import StudyError
 from nas.train import Epoch, History, TrainConfig
 
 
@@ -41,10 +43,34 @@ def test_a_history_reads_back_equal() -> None:
     ],
 )
 def test_settings_must_hold_their_rules(name: str, value: Any, rule: str) -> None:
-    with pytest.raises(TrainingError, match=f"^{name} must be {rule}, but got {value!r}; change it$"):
+    with pytest.raises(StudyError, match=f"^{name} must be {rule}, but got {value!r}; change it$"):
         TrainConfig(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("epochs", 1.5, "int"),
+        ("epochs", "3", "int"),
+        ("batch_size", np.float64(8), "int"),
+        ("seed", True, "int"),
+        ("learning_rate", "0.1", "float"),
+        ("optimizer", None, "str"),
+        ("augment", ["none"], "str"),
+        ("images", 70.0, "int | None"),
+    ],
+)
+def test_settings_must_be_of_their_type(name: str, value: Any, kind: str) -> None:
+    message = f"{name} must be of type {kind}, but got {value!r}; change it"
+    with pytest.raises(StudyError, match=f"^{re.escape(message)}$"):
+        TrainConfig(**{name: value})
+
+
+def test_numbers_stand_for_floats() -> None:
+    config = TrainConfig(learning_rate=1, weight_decay=np.float64(0.5))
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
 def test_unknown_settings() -> None:
-    with pytest.raises(TrainingError, match="unexpected keyword argument 'lr'"):
+    with pytest.raises(StudyError, match="unexpected keyword argument 'lr'"):
         TrainConfig.from_json({"lr": 1})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score
 
-from nas.errors import DataError
+from nas.errors import DataError, TrainingError
 from nas.layers import conv_norm_act, global_avg_pool, linear
 from nas.model import Model
 from nas.net import Feature, Net
@@ -49,6 +49,16 @@ def test_accuracy_equals_that_of_scikit_learn() -> None:
     trained = model()
     expected = [accuracy_score(LABELS, logits.argmax(1)) for logits in predict(trained, IMAGES)]
     assert accuracies(trained, IMAGES, LABELS) == pytest.approx(expected)
+
+
+def test_logits_that_are_not_finite_have_no_accuracy() -> None:
+    trained = model()
+    weights = trained.weights()
+    weights["exit_1.linear.bias"][2] = np.inf
+    trained.set_weights(weights)
+    message = "logits must be finite, but at exit 1 those of 20 of 20 images are not; lower the learning rate"
+    with pytest.raises(TrainingError, match=message):
+        accuracies(trained, IMAGES, LABELS)
 
 
 def test_no_images_give_no_logits() -> None:

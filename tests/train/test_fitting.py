@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nas.data import Data, load_data
-from nas.errors import DataError, TrainingError
+from nas.errors import DataError, StudyError, TrainingError
 from nas.graph import Graph
 from nas.layers import conv_norm_act, dropout, global_avg_pool, linear
 from nas.model import Model
@@ -92,7 +92,7 @@ def test_an_interruption_changes_nothing(changes: dict[str, Any], tmp_path: Path
 
 def test_a_checkpoint_must_be_of_the_same_training(tmp_path: Path) -> None:
     path, config = tmp_path / "c", TrainConfig(epochs=1, augment="none")
-    fit(Model(sample()), few(), config, checkpoint=path)
+    fit(Model(sample()), few(), config, checkpoint=str(path))
     fit(Model(sample()), few(), replace(config, threads=2), checkpoint=path)
     others: list[tuple[Graph, Data, TrainConfig, str]] = [
         (sample(), few(), replace(config, epochs=2), "its epochs is 1 and not 2"),
@@ -101,10 +101,10 @@ def test_a_checkpoint_must_be_of_the_same_training(tmp_path: Path) -> None:
         (sample(1), few(), config, "its graph is "),
     ]
     for graph, data, changed, message in others:
-        with pytest.raises(TrainingError, match=f"must be of this training, but {message}"):
+        with pytest.raises(StudyError, match=f"must be of this training, but {message}"):
             fit(Model(graph), data, changed, checkpoint=path)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(TrainingError, match="must be a whole safetensors file"):
+    with pytest.raises(StudyError, match="must be a whole safetensors file"):
         fit(Model(sample()), few(), config, checkpoint=path)
 
 
@@ -189,7 +189,19 @@ def test_a_loss_that_explodes_is_said() -> None:
         r"learning rate \(1e\+30\)"
     )
     with pytest.raises(TrainingError, match=message):
-        fit(Model(sample()), few(), TrainConfig(epochs=5, learning_rate=1e30))
+        fit(Model(sample()), few(), TrainConfig(epochs=5, batch_size=32, learning_rate=1e30))
+
+
+def test_a_network_that_explodes_at_the_last_step_is_said(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=1, batch_size=120, learning_rate=1e30, warmup_epochs=0)
+    message = (
+        "logits must be finite, but at exit 0 those of 143 of 143 images are not; lower the learning rate"
+    )
+    with pytest.raises(TrainingError, match=message):
+        fit(Model(sample()), few(), config, checkpoint=tmp_path / "c")
+    assert not list(tmp_path.iterdir()), "nothing is left that would count as an epoch"
+    with pytest.raises(TrainingError, match="logits must be finite"):
+        ShortTraining(few(), epochs=1, config=config)(Candidate(SPACE, SPACE.sample(Random(0))))
 
 
 def test_a_network_must_be_built_for_the_data() -> None:
