@@ -1,13 +1,12 @@
 """What the README shows can be typed."""
 
-import argparse
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from nas.cli.entry import COMMANDS, _parser
+from nas.cli.entry import load_commands, make_parser
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -20,8 +19,9 @@ def test_python_runs(code: str) -> None:
 
 
 def test_commands_are_understood_and_all_are_named() -> None:
-    shown = re.findall(r"^nas (.*)$", README, re.MULTILINE)
+    commands = load_commands()
+    shown = [shlex.split(line) for line in re.findall(r"^nas (.*)$", README, re.MULTILINE)]
     assert len(shown) >= 4
-    for line in shown:
-        assert isinstance(_parser().parse_args(shlex.split(line)), argparse.Namespace)
-    assert all(f"nas {name}" in README for name in COMMANDS)
+    for words in shown:
+        assert make_parser(commands).parse_args(words).command == words[0]
+    assert all(f"nas {name}" in README for name in commands)

@@ -78,7 +78,7 @@ def _check_options(arguments: Namespace, named: SearchSpace | Architecture) -> N
     sampling, binding = (arguments.sample, arguments.seed), (arguments.input, arguments.classes)
     if isinstance(named, Architecture) and sampling != (None, None):
         raise SpaceError(
-            f"only a space can be sampled, but {arguments.network} is one network; "
+            f"what is sampled must be a space, but {arguments.network} is one network; "
             "leave out --sample and --seed, or name its space"
         )
     if arguments.data and binding != (None, None):

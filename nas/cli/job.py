@@ -59,11 +59,12 @@ class Job:
         images = 2 if self.images is None else self.images
         sizes = {"epochs": (self.epochs, 1), "images": (images, 2), "threads": (self.threads, 1)}
         if not texts:
-            raise StudyError(f"data and data_hash must be texts, but got {self}; restore them")
+            raise StudyError(f"data and data_hash in {_FILE} must be texts, but got {self}; restore them")
         for name, (size, least) in sizes.items():
             if type(size) is not int or size < least:
                 raise StudyError(
-                    f"{name} must be a whole number of at least {least}, but got {size!r}; correct it"
+                    f"{name} in {_FILE} must be a whole number of at least {least}, but got {size!r}; "
+                    "correct it"
                 )
 
     def check(self, given: Mapping[str, Any], folder: Path) -> None:

@@ -66,10 +66,11 @@ def execute(arguments: Namespace) -> None:
         raise StudyError(f"a front must have a network, but that of {run.folder} is empty; search on")
     data, seed = run.data(), run.record.settings.seed
     config = TrainConfig(epochs=arguments.epochs, seed=seed, threads=run.job.threads)
-    found = {folder: _prepared(folder, trial, config) for folder, trial in _folders(run, chosen).items()}
+    found = {folder: _described(folder, trial, config) for folder, trial in _folders(run, chosen).items()}
     with LiveLine() as line:
         pending = [folder for folder, network in found.items() if "exits" not in network]
         for number, folder in enumerate(pending):
+            _make_ready(folder, found[folder], line)
             tell = _reporter(line, (folder.name, number, len(pending)), config)
             found[folder] = _train(folder, found[folder], (data, config), tell)
     networks = list(found.values())
@@ -98,9 +99,8 @@ def _folders(run: Run, trials: Sequence[Trial]) -> dict[Path, Trial]:
     return {run.models / f"net{trial.number}": trial for trial in trials}
 
 
-def _prepared(folder: Path, trial: Trial, config: TrainConfig) -> dict[str, Any]:
-    """The description of a network, with its exits if it is trained; a folder of another training is
-    emptied."""
+def _described(folder: Path, trial: Trial, config: TrainConfig) -> dict[str, Any]:
+    """What is kept of a network: what it is and how it is trained, and its exits if that is done."""
     network = {
         "name": folder.name,
         "trial": trial.number,
@@ -108,14 +108,20 @@ def _prepared(folder: Path, trial: Trial, config: TrainConfig) -> dict[str, Any]
         "config": config.to_json(),
     }
     before = read_file(folder / NETWORK_FILE)
-    if network.items() <= before.items():
-        return before if (folder / WEIGHTS_FILE).exists() else network
+    done = network.items() <= before.items() and (folder / WEIGHTS_FILE).exists()
+    return before if done else network
+
+
+def _make_ready(folder: Path, network: dict[str, Any], line: LiveLine) -> None:
+    """A folder for the training of a network; one of the same network trained otherwise is emptied."""
+    if network.items() <= read_file(folder / NETWORK_FILE).items():
+        return
     if folder.exists():
+        line.show("")
         print(f"nas: {folder.name} was trained with other settings and is trained afresh", file=sys.stderr)
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_file(folder / NETWORK_FILE, network)
-    return network
 
 
 def _reporter(line: LiveLine, place: tuple[str, int, int], config: TrainConfig) -> Callable[[Epoch], None]:

@@ -50,10 +50,6 @@ class Engine:
                 assert isinstance(distribution, CategoricalDistribution), "choices are categorical"
                 self._options.setdefault(name, distribution.choices)
 
-    def trials(self) -> list[Trial]:
-        """All stored trials."""
-        return [Trial.from_json(trial.user_attrs) for trial in self._stored.get_trials(deepcopy=False)]
-
     def ask(self, sampler: BaseSampler, proposal: Architecture | None = None) -> optuna.Trial:
         """A new trial of the sampler's choices, or of a network proposed by other means."""
         if proposal is not None:

@@ -26,7 +26,7 @@ from nas.errors import StudyError
 from nas.search.record import Settings, StudyRecord
 from nas.search.trial import Trial
 
-__all__ = ["JournalFile", "check_folder", "open_study", "quiet_optuna", "read_study"]
+__all__ = ["JournalFile", "check_folder", "open_study", "quiet_optuna", "read_study", "read_trials"]
 
 
 @final
@@ -38,14 +38,14 @@ class JournalFile(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._read = 0
         self._offset = 0
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         if log_number_from != self._read:
             self._read = self._offset = 0
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
@@ -57,24 +57,29 @@ class JournalFile(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with self._path.open("ab") as file:
+        with self.path.open("ab") as file:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
 
     def drop_torn_line(self) -> None:
         """Cut off what follows the last complete line."""
-        with self._path.open("ab+") as file:
+        with self.path.open("ab+") as file:
             file.seek(0)
             text = file.read()
             file.truncate(text.rfind(b"\n") + 1)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no complete line was found when it was last read."""
+        return not self._offset
+
     def _parse(self, line: bytes) -> dict[str, Any]:
         try:
             return dict(json.loads(line))
-        except ValueError:
+        except (ValueError, TypeError):
             raise StudyError(
-                f"{self._path} must hold one JSON object per line, but line {self._read} is damaged; "
+                f"{self.path} must hold one JSON object per line, but line {self._read} is damaged; "
                 "restore it from a copy"
             ) from None
 
@@ -93,9 +98,9 @@ def open_study(folder: Path, settings: Settings) -> Iterator[optuna.Study]:
             _write(folder / "study.json", settings.to_json() | {"versions": _versions()})
         journal = JournalFile(folder / "study.journal")
         journal.drop_torn_line()
-        storage = JournalStorage(journal)
-        study = _load(storage, settings)
+        study = _load(journal, settings)
         if study is None:
+            storage = JournalStorage(journal)
             directions = [objective.direction for objective in settings.objectives]
             with quiet_optuna():
                 study = optuna.create_study(storage=storage, study_name=settings.space, directions=directions)
@@ -122,15 +127,36 @@ def read_study(folder: str | Path) -> StudyRecord:
     folder = Path(folder)
     settings = _read_settings(folder)
     path = folder / "study.journal"
-    study = _load(JournalStorage(JournalFile(path)), settings) if path.exists() else None
-    stored = study.get_trials(deepcopy=False) if study else []
-    return StudyRecord(settings, tuple(Trial.from_json(trial.user_attrs) for trial in stored))
+    study = _load(JournalFile(path), settings) if path.exists() else None
+    return StudyRecord(settings, tuple(read_trials(study)) if study else ())
 
 
-def _load(storage: JournalStorage, settings: Settings) -> optuna.Study | None:
+def read_trials(study: optuna.Study) -> list[Trial]:
+    """All trials of a stored study; `StudyError` where some are lost."""
+    trials = [Trial.from_json(stored.user_attrs) for stored in study.get_trials(deepcopy=False)]
+    for place, trial in enumerate(trials):
+        if trial.number != place:
+            raise StudyError(
+                f"trials of {study.study_name} must be stored without gaps, but in place of trial {place} is "
+                f"trial {trial.number}; restore study.journal from a copy"
+            )
+    return trials
+
+
+def _load(journal: JournalFile, settings: Settings) -> optuna.Study | None:
     """The stored study; None where a crash came before it was made."""
-    if settings.space not in optuna.get_all_study_names(storage):
+    try:
+        storage = JournalStorage(journal)
+    except (KeyError, TypeError) as error:
+        raise StudyError(
+            f"{journal.path} must be as Optuna writes it, but is damaged: {error!r}; restore it from a copy"
+        ) from None
+    if journal.is_empty:
         return None
+    if settings.space not in optuna.get_all_study_names(storage):
+        raise StudyError(
+            f"{journal.path} must hold the study {settings.space}, but does not; restore it from a copy"
+        )
     with quiet_optuna():
         return optuna.load_study(study_name=settings.space, storage=storage)
 

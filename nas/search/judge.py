@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from inspect import signature
+from typing import Any, final
 
 from nas.budget import Budget
 from nas.bundle import Latency
 from nas.cost import Cost
-from nas.errors import BudgetError, SpaceError, StudyError
+from nas.errors import BudgetError, SpaceError, StudyError, TargetError
 from nas.graph import Graph
 from nas.space import Candidate
 
-__all__ = ["CostFunction", "Interval", "Judge", "MeasureFunction", "Verdict"]
+__all__ = ["FAILURES", "CostFunction", "Interval", "Judge", "MeasureFunction", "Verdict", "to_number"]
+
+FAILURES = (RuntimeError, MemoryError, TargetError)
+"""What may go wrong with one network while others can be measured and trained."""
 
 _KNOWN = ("macs", "flops", "params", "peak_bytes", "size_bytes")
 
@@ -54,7 +58,7 @@ class Verdict:
     reason: str = ""
     """Why it does not fit, in words."""
     unasked: tuple[str, ...] = ()
-    """Keys of limits not judged, because one before them does not hold."""
+    """Keys of limits and costs not asked, because a limit before them does not hold."""
 
     @property
     def violated(self) -> tuple[str, ...]:
@@ -95,18 +99,14 @@ class Judge:
         self._asked = tuple(dict.fromkeys((*costs, *(key for key in named if _parts(key)[0] in told))))
         free = dict.fromkeys((*_KNOWN, *(key for key in named if _parts(key)[0] in _KNOWN)))
         self._free = tuple(key for key in free if key not in self._asked)
-        for key, limit in self._limits.items():
-            if key not in self._asked + self._free:
-                raise BudgetError(
-                    f"a budget must limit a cost that is known, but {limit} is not; "
-                    f"give costs={{{limit.metric!r}: a function of the candidate}}"
-                )
+        self._named = tuple(dict.fromkeys((*self._free, *self._asked, *named)))
+        self._check()
 
     def __call__(self, candidate: Candidate, *, measuring: bool) -> Verdict:
         """Judge a candidate; without measuring, in favor of it where only a measurement could tell."""
         exits = len(candidate.graph.exits)
-        present = {key for key in self._free + self._asked if (_parts(key)[1] or 0) < exits}
-        absent = [key for key in self._free + self._asked if key not in present]
+        present = {key for key in self._named if (_parts(key)[1] or 0) < exits}
+        absent = [key for key in self._named if key not in present]
         excess = {key: float((_parts(key)[1] or 0) + 1 - exits) for key in absent}
         values = _known_costs(candidate.graph, [key for key in self._free if key in present])
         excess |= self._budget.excess(values)
@@ -122,12 +122,33 @@ class Judge:
             for key, over in excess.items()
             if over > 0
         ]
-        unasked = tuple(key for key in self._limits if key not in excess)
+        needed = dict.fromkeys((*self._limits, *self._asked))
+        unasked = tuple(key for key in needed if key not in excess and key not in values)
         return Verdict(values, excess, "; ".join(reasons), unasked)
 
     def unbuildable(self, error: SpaceError) -> Verdict:
         """The verdict on choices that do not build a network."""
         return Verdict({}, {"shape": 1.0}, str(error), tuple(self._limits))
+
+    def _check(self) -> None:
+        """Raise an error where a limit is on nothing known, or a cost cannot be asked at an exit."""
+        for key, limit in self._limits.items():
+            if key not in self._asked + self._free:
+                raise BudgetError(
+                    f"a budget must limit a cost that is known, but {limit} is not; limit macs, flops, "
+                    f"params, memory or size, or give costs={{{limit.metric!r}: a function of the candidate}}"
+                )
+        for key in self._asked:
+            metric, exit = _parts(key)
+            functions = (
+                None if key in self._costs else self._costs.get(metric),
+                self._measure if metric == "latency_ms" else None,
+            )
+            if exit is not None and not all(_takes_exit(function) for function in functions if function):
+                raise StudyError(
+                    f"a cost at an exit must be a function of (candidate, exit=k), but the one for {key} "
+                    "takes no exit; add exit=None to its arguments"
+                )
 
     def _ask(self, key: str, candidate: Candidate, *, measuring: bool) -> float:
         metric, exit = _parts(key)
@@ -142,15 +163,45 @@ class Judge:
             if self._measure is None or metric != "latency_ms" or not self._undecided(key, cost):
                 cost = cost.value
             else:
-                cost = self._measure(candidate, **at).p50_ms if measuring else cost.low
+                cost = _p50_ms(self._measure(candidate, **at)) if measuring else cost.low
+        cost = to_number(cost, f"{key} of {candidate.id}")
         if not math.isfinite(cost):
-            raise StudyError(f"a cost must be a finite number, but {key} of {candidate.id} is {cost}")
-        return float(cost)
+            raise StudyError(
+                f"a cost must be a finite number, but {key} of {candidate.id} is {cost}; mend its function"
+            )
+        return cost
 
     def _undecided(self, key: str, cost: Interval) -> bool:
         """Whether only a measurement can tell: in doubt about a bound, or nothing known from above."""
         limit = self._limits.get(key)
         return math.isinf(cost.high) if limit is None else cost.low <= limit.bound < cost.high
+
+
+def to_number(value: Any, name: str) -> float:
+    """What a user's function gave as a number; `StudyError` if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):  # the last of a tensor of several numbers
+        raise StudyError(f"{name} must be a number, but got {value!r}; mend its function") from None
+
+
+def _p50_ms(measured: Any) -> float:
+    if not isinstance(measured, Latency):
+        raise StudyError(
+            f"measure must give a nas.bundle.Latency, but gave {measured!r}; give numbers by "
+            "costs={'latency_ms': …}"
+        )
+    return measured.p50_ms
+
+
+def _takes_exit(function: Callable[..., Any]) -> bool:
+    try:
+        signature(function).bind(None, exit=0)
+    except TypeError:
+        return False
+    except ValueError:  # written in C, which tells nothing of its arguments
+        return True
+    return True
 
 
 def _parts(key: str) -> tuple[str, int | None]:

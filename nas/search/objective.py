@@ -71,4 +71,7 @@ def objective_from_json(values: Mapping[str, Any]) -> Objective:
             return Maximize(metric)
         case {"minimize": str(metric)}:
             return Minimize(metric)
-    raise StudyError(f"an objective must read like {{'maximize': 'accuracy'}}, but got {values!r}")
+    raise StudyError(
+        f"an objective must read like {{'maximize': 'accuracy'}}, but got {values!r}; give direction and "
+        "metric"
+    )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
+from nas.budget import Budget
 from nas.errors import MissingExtraError, StudyError
 from nas.op import Shape
 from nas.search.objective import Objective, objective_from_json
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "StudyRecord"]
 
 _FORMAT = 1
+_TYPES = {"space": str, "num_classes": int, "budget": str, "sampler": str, "seed": int}
 
 
 @final
@@ -39,12 +41,15 @@ class Settings:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Settings:
+        if not isinstance(values, Mapping):
+            raise StudyError(f"a study must be a JSON object, but got {values!r}; restore it from a copy")
         if values.get("format") != _FORMAT:
             raise StudyError(
                 f"a study must have format {_FORMAT}, but got {values.get('format')!r}; "
                 "open it with the version of nas-dial that wrote it"
             )
         try:
+            _check_types(values)
             return Settings(
                 space=values["space"],
                 input_shape=tuple(values["input_shape"]),
@@ -55,7 +60,19 @@ class Settings:
                 seed=values["seed"],
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise StudyError(f"a study must have all its settings, but one is damaged: {error!r}") from None
+            raise StudyError(
+                f"a study must have all its settings, but one is damaged: {error!r}; restore it from a copy"
+            ) from None
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Raise a `KeyError`, `TypeError` or `ValueError` unless the settings are of their types."""
+    for name, kind in _TYPES.items():
+        if type(values[name]) is not kind:
+            raise TypeError(f"{name} must be {kind.__name__}, but is {values[name]!r}")
+    if not all(type(size) is int for size in values["input_shape"]):
+        raise TypeError(f"input_shape must be of int, but is {values['input_shape']!r}")
+    Budget.parse(values["budget"])
 
 
 @final

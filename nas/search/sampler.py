@@ -75,7 +75,8 @@ def make_sampler(sampler: str | BaseSampler, seed: int) -> BaseSampler:
         return sampler
     if sampler not in SAMPLERS:
         raise StudyError(
-            f"a sampler must be one of {', '.join(SAMPLERS)} or an Optuna sampler, but got {sampler!r}"
+            f"a sampler must be one of {', '.join(SAMPLERS)} or an Optuna sampler, but got {sampler!r}; "
+            "name one of them"
         )
     return SAMPLERS[sampler](seed)
 

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from optuna.samplers import BaseSampler
 
 from nas.budget import Budget
 from nas.choices import Option
-from nas.errors import SpaceError, StudyError, TrainingError
+from nas.errors import SpaceError, StudyError
 from nas.search.engine import Engine
-from nas.search.journal import check_folder, open_study, read_study
-from nas.search.judge import CostFunction, Judge, MeasureFunction, Verdict
+from nas.search.journal import check_folder, open_study, read_study, read_trials
+from nas.search.judge import FAILURES, CostFunction, Judge, MeasureFunction, Verdict, to_number
 from nas.search.objective import Objective
 from nas.search.record import Settings, StudyRecord
 from nas.search.repair import Walk
@@ -36,6 +36,7 @@ Evaluate = Callable[[Candidate], Mapping[str, float]]
 
 _PATIENCE = 8  # proposals of a sampler in a row that come to nothing before others are tried
 _HOPELESS = 256  # proposals in a row that come to nothing before the search ends
+_MOST_FAILURES = 3  # evaluations that fail before one is complete
 
 
 @final
@@ -44,7 +45,8 @@ class Study:
 
     Of each proposal is asked, in this order, whether it builds, what its costs are (cheap ones first, those
     of the user in their order) and, where a predicted latency leaves it in doubt, what is measured. Only a
-    network that fits the budget and is new is evaluated.
+    network that fits the budget and is new is evaluated. One whose measurement or evaluation raises a
+    `RuntimeError`, `MemoryError` or `TargetError` has failed, and the search goes on; other errors end it.
 
     Proposal i and evaluation i depend on the seed, i and the trials stored before, so a search that was
     interrupted ends as one that was not. The folder can be opened with optuna-dashboard.
@@ -84,6 +86,7 @@ class Study:
         self._metrics = tuple(objective.metric for objective in objectives)
         self._judge = Judge(budget, self._metrics, costs or {}, measure)
         self._sampler = sampler
+        self._reached: Architecture | None = None  # fits the budget; known until a network is evaluated
         self._trials = list(read_study(folder).trials) if check_folder(self._folder, self.settings) else []
 
     @property
@@ -111,15 +114,16 @@ class Study:
     def run(self, *, trials: int) -> Iterator[Trial]:
         """Search until the folder holds this many evaluated networks; yields each trial once it is stored.
 
-        Ends early, and sets `exhausted`, where no other network within the budget is found.
+        Ends early, and sets `exhausted`, where no other network within the budget is found; with a
+        `StudyError` where the first networks all fail.
         """
         if trials < 1:
-            raise StudyError(f"a search must have at least 1 trial, but got {trials}")
+            raise StudyError(f"a search must have at least 1 trial, but got {trials}; ask for more")
         if not self.record.evaluated:
-            self._check_reachable()
+            self._reached = self._reach()
         with open_study(self._folder, self.settings) as stored:
             engine = Engine(self._space, stored)
-            self._trials = engine.trials()
+            self._trials = read_trials(stored)
             self.exhausted = False
             while self.record.evaluated < trials:
                 trial = self._next(engine)
@@ -128,21 +132,35 @@ class Study:
                     return
                 self._trials.append(trial)
                 yield trial
+                self._check_failures()
 
-    def _check_reachable(self) -> None:
+    def _reach(self) -> Architecture:
+        """A network within the budget, the same for the same seed; an error where none is found."""
         walk = Walk(self._space, self._judge, self._random("reach"))
-        if walk.find() is None:
+        found = walk.find()
+        if found is None:
             raise walk.error(self._budget)
+        return found
+
+    def _check_failures(self) -> None:
+        last, states = self._trials[-1], Counter(trial.state for trial in self._trials)
+        if last.state == "failed" and states["failed"] >= _MOST_FAILURES and not states["complete"]:
+            raise StudyError(
+                f"one of the first networks must be complete, but {states['failed']} failed, the last "
+                f"because {last.reason}; mend that, and search in this folder again"
+            )
 
     def _next(self, engine: Engine) -> Trial | None:
         """Propose, judge and perhaps evaluate one network, and store it; None where no other is found."""
         idle = sum(1 for _ in takewhile(lambda trial: not trial.evaluated, reversed(self._trials)))
         if idle >= _HOPELESS:
             return None
-        proposal = self._new_feasible() if idle >= _PATIENCE else None
-        if idle >= _PATIENCE and proposal is None:
-            return None
         number = len(self._trials)
+        proposal = self._reached if number == 0 else None
+        if idle >= _PATIENCE:
+            proposal = self._new_feasible()
+            if proposal is None:
+                return None
         sampler = make_sampler(self._sampler, self._random(f"proposal {number}").getrandbits(32))
         asked = engine.ask(sampler, proposal)
         choices: dict[str, Option] = {}
@@ -166,6 +184,8 @@ class Study:
         seen = {trial.architecture.id for trial in self._trials}
         evaluated = [trial for trial in self._trials if trial.evaluated]
         starts = [trial.architecture for trial in self.front.trials or evaluated]
+        if not starts and self._reached:
+            starts = [self._reached]
         walk = Walk(self._space, self._judge, self._random(f"walk {len(self._trials)}"))
         return walk.find(seen, starts)
 
@@ -176,17 +196,18 @@ class Study:
             if earlier.architecture.id == architecture.id:
                 reason = f"the network of trial {earlier.number}"
                 return Trial(number, architecture, "repeat", earlier.values, reason), Verdict({}, {})
-        verdict = self._judge(candidate, measuring=True)
-        if verdict.violated:
-            return self._rejected(architecture, verdict), verdict
-        started = time.perf_counter()
+        verdict, started = Verdict({}, {}), time.perf_counter()
         try:
-            metrics = {key: float(value) for key, value in self._evaluate(candidate).items()}
-        except TrainingError as error:
-            values, reason = verdict.values, str(error)
+            verdict = self._judge(candidate, measuring=True)
+            if verdict.violated:
+                return self._rejected(architecture, verdict), verdict
+            started = time.perf_counter()
+            values = {**_read_metrics(self._evaluate(candidate)), **verdict.values}
+        except FAILURES as error:
+            values, reason = {}, " ".join(str(error).split()) or type(error).__name__
         else:
-            values = {**metrics, **verdict.values}
-            reason = _fault(values, (*self._metrics, *metrics))
+            _check_metrics(values, self._metrics)
+            reason = _fault(values)
         seconds = time.perf_counter() - started
         if reason:
             return Trial(number, architecture, "failed", verdict.values, reason, seconds=seconds), verdict
@@ -204,17 +225,41 @@ class Study:
         return Random(f"{self.settings.seed} {purpose}")
 
 
-def _fault(values: Mapping[str, float], needed: Iterable[str]) -> str:
-    """What is wrong with the values of an evaluation; empty if nothing is."""
-    for key in needed:
+def _read_metrics(result: Any) -> dict[str, float]:
+    """What an evaluation gave; `StudyError` if that is not as it must be."""
+    if not isinstance(result, Mapping):
+        raise StudyError(
+            f"an evaluation must give its metrics by name, but gave {result!r}; return such as "
+            "{'accuracy': 0.9}"
+        )
+    return {key: to_number(value, key) for key, value in result.items()}
+
+
+def _check_metrics(values: Mapping[str, float], objectives: Iterable[str]) -> None:
+    for key in objectives:
         if key not in values:
-            return f"{key} must be among the results of an evaluation, but they lack it"
-        if not math.isfinite(values[key]):
-            return f"{key} must be a finite number, but it is {values[key]}"
+            raise StudyError(
+                f"an objective must be a known cost or a metric of the evaluation, but {key} is not among "
+                f"{', '.join(values)}; name one of these, or let the evaluation return it"
+            )
+
+
+def _fault(values: Mapping[str, float]) -> str:
+    """What is wrong with the values of an evaluated network; empty if nothing is."""
+    for key, value in values.items():
+        if not math.isfinite(value):
+            return f"{key} must be a finite number, but it is {value}"
     return ""
 
 
 def _check_objectives(objectives: Sequence[Objective]) -> None:
+    if not isinstance(objectives, Sequence) or not all(isinstance(each, Objective) for each in objectives):
+        raise StudyError(
+            f"objectives must be Maximize or Minimize of a metric, but got {objectives!r}; give such as "
+            "[Maximize('accuracy'), Minimize('macs')]"
+        )
     metrics = [objective.metric for objective in objectives]
     if not metrics or len(set(metrics)) < len(metrics):
-        raise StudyError(f"a study must have objectives with different metrics, but got {metrics}")
+        raise StudyError(
+            f"a study must have objectives with different metrics, but got {metrics}; give each metric once"
+        )

@@ -21,8 +21,8 @@ State = Literal["complete", "infeasible", "failed", "repeat"]
 class Trial:
     """One proposal of a search and what became of it.
 
-    `complete`: evaluated. `failed`: its evaluation went wrong. `infeasible`: outside the budget, hence not
-    evaluated. `repeat`: the network of an earlier trial, hence not evaluated again.
+    `complete`: evaluated. `failed`: its measurement or evaluation went wrong. `infeasible`: outside the
+    budget, hence not evaluated. `repeat`: the network of an earlier trial, hence not evaluated again.
     """
 
     number: int
@@ -68,7 +68,8 @@ class Trial:
             )
         except (KeyError, TypeError) as error:
             raise StudyError(
-                f"a trial must have number, architecture, state, values, …, but it lacks: {error!r}"
+                f"a trial must have number, architecture, state, values, …, but it lacks: {error!r}; restore "
+                "the journal from a copy"
             ) from None
 
 

@@ -1,6 +1,7 @@
 """The folder of a whole small run, and commands run as a user runs them, beside a module of spaces."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from nas.cli import main
 HERE = Path(__file__).parent
 Nas = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
+FRONT = ("--objective", "maximize:accuracy", "--objective", "minimize:macs")  # no time decides who is on it
 
 
 @pytest.fixture(autouse=True)
@@ -66,9 +68,15 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(sys, "path", list(sys.path))
         patch.chdir(HERE)
         for command in (
-            [*search.split(), "--budget", "macs<=100K, latency<=1s"],
+            [*search.split(), "--budget", "macs<=100K, latency<=1s", *FRONT],
             ["train", str(folder), "--epochs", "1", "--top", "2"],
             ["export", str(folder), "--torch"],
         ):
             assert main(command) == 0
     return folder
+
+
+@pytest.fixture
+def copy(run_folder: Path, tmp_path: Path) -> Path:
+    """The run, to be changed."""
+    return shutil.copytree(run_folder, tmp_path / "copy")

@@ -84,6 +84,27 @@ def test_damaged_line_is_an_error(study: Study, tmp_path: Path) -> None:
         read_study(tmp_path / "run")
 
 
+def test_lost_lines_are_an_error(study: Study, tmp_path: Path) -> None:
+    list(study.run(trials=4))
+    journal = tmp_path / "run/study.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    trial = next(number for number, line in enumerate(lines) if b"user_attrs" in line)
+    for left, message in (
+        (lines[1:], "must hold the study tests:twins"),
+        (lines[trial:], "must hold the study tests:twins"),
+        (lines[:trial] + lines[trial + 1 :], "in place of trial 0 is trial 1"),
+        ([*lines, lines[-1]], "must be stored without gaps"),
+        ([b"[1]\n", *lines], "line 1 is damaged"),
+        ([b"{}\n", *lines], "must be as Optuna writes it"),
+    ):
+        journal.write_bytes(b"".join(left))
+        with pytest.raises(StudyError, match=message):
+            read_study(tmp_path / "run")
+        with pytest.raises(StudyError, match=message):
+            next(study.run(trials=9))
+        assert journal.read_bytes() == b"".join(left)
+
+
 def test_crash_before_the_first_trial(study: Study, tmp_path: Path) -> None:
     with open_study(tmp_path / "run", study.settings):
         pass
@@ -109,6 +130,9 @@ def test_no_study_in_folder(tmp_path: Path) -> None:
         read_study(tmp_path)
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(StudyError, match="damaged"):
+        read_study(tmp_path)
+    (tmp_path / "study.json").write_text("[]")
+    with pytest.raises(StudyError, match="must be a JSON object"):
         read_study(tmp_path)
     (tmp_path / "study.json").write_text(json.dumps({"format": 9}))
     with pytest.raises(StudyError, match="format 1, but got 9"):

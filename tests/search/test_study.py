@@ -2,7 +2,7 @@
 seed."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,11 +12,12 @@ import pytest
 
 from nas.bundle import Latency
 from nas.cost import Cost
-from nas.errors import BudgetError, SpaceError, StudyError, TrainingError
+from nas.errors import BudgetError, SpaceError, StudyError, TargetError, TrainingError
 from nas.layers import conv, global_avg_pool, linear
 from nas.net import Feature, Net
 from nas.pareto import dominates
 from nas.search import SAMPLERS, Interval, Maximize, Minimize, Objective, Study, read_study
+from nas.search.study import Evaluate
 from nas.space import Architecture, Candidate, SearchSpace
 
 OBJECTIVES = (Maximize("accuracy"), Minimize("macs"))
@@ -88,7 +89,7 @@ def test_space_of_one_network(tmp_path: Path) -> None:
     def build(net: Net) -> None:
         net.exit(head, net.input((1, 8, 8)))
 
-    study = start(SearchSpace(lambda net, shape, classes: build(net), "tests:one"), tmp_path)
+    study = start(SearchSpace(lambda net, shape, classes: build(net), "tests:one").at((1, 8, 8), 4), tmp_path)
     list(study.run(trials=5))
     assert (study.record.evaluated, study.exhausted) == (1, True)
 
@@ -104,6 +105,31 @@ def test_rare_networks_are_found(space: SearchSpace, enumerated: Enumerated, tmp
     assert study.front.trials[0].values["macs"] == least
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_descents_leave_local_minima(seed: int, tmp_path: Path) -> None:
+    def build(net: Net, input_shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 4) -> None:
+        kind = net.choice("kind", "dear", "cheap")
+        x = net.input(input_shape)
+        exits = [net.choice(f"exit{index}", True, False) for index in range(5)]
+        least_width = {"dear": 2, "cheap": 1}[kind]
+        for index in range(10):
+            with net.scope(f"layer{index}"):  # a change of kind draws all widths anew
+                x = conv(x, net.choice(f"{kind}_width", *range(least_width, 10)), kernel_size=1)
+        if any(exits):  # costs nothing less until the last of them is gone
+            x = conv(x, 8)
+        for exists in exits:
+            if exists:
+                net.exit(head, x)
+        net.exit(head, x)
+
+    space = SearchSpace(build, "tests:trap")
+    least = space.resolve(lambda name, options: options[name.startswith(("kind", "exit"))])
+    macs = Cost.of(space.graph(least)).macs
+    study = start(space, tmp_path, budget=f"macs<={macs}", seed=seed)
+    assert next(study.run(trials=1)).state == "complete", "what was found to be in reach is proposed first"
+    assert [trial.values["macs"] for trial in study.front] == [macs]
+
+
 def test_unreachable_budget_names_the_closest(
     space: SearchSpace, enumerated: Enumerated, tmp_path: Path
 ) -> None:
@@ -112,7 +138,7 @@ def test_unreachable_budget_names_the_closest(
     study = start(space, tmp_path / "run", budget="macs<=10")
     with pytest.raises(BudgetError, match=rf"macs<=10 cannot be met: the least .* networks is {least}\b"):
         next(study.run(trials=1))
-    with pytest.raises(BudgetError, match=r"params@5<=1K cannot be met: none of \d+ networks has exit 5"):
+    with pytest.raises(BudgetError, match=r"none of \d+ networks has exit 5; name an earlier exit$"):
         next(start(space, tmp_path / "run", budget="params@5<=1K").run(trials=1))
     assert not (tmp_path / "run").exists()
 
@@ -123,7 +149,7 @@ def test_limits_that_exclude_each_other(space: SearchSpace, tmp_path: Path) -> N
     with pytest.raises(BudgetError, match=r"latency<=2ms cannot .* networks that keep the limits before"):
         next(dear.run(trials=1))
 
-    def build(net: Net, input_shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 1) -> None:
+    def build(net: Net, input_shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 4) -> None:
         width, kernel = (32, 1) if net.choice("wide", False, True) else (2, 9)
         net.exit(head, conv(net.input(input_shape), width, kernel_size=kernel))
 
@@ -168,7 +194,19 @@ def test_folder_of_another_study(
         ),
         ({"objectives": ()}, StudyError, "must have objectives"),
         ({"objectives": (Minimize("macs"), Maximize("macs"))}, StudyError, "different metrics"),
-        ({"budget": "latency<=1ms"}, BudgetError, r"latency<=1ms is not; give costs=\{'latency_ms'"),
+        ({"objectives": ["accuracy"]}, StudyError, r"Maximize or Minimize .*, but got \['accuracy'\]"),
+        ({"objectives": Maximize("accuracy")}, StudyError, "Maximize or Minimize of a metric, but got Max"),
+        ({"budget": "latency<=1ms"}, BudgetError, r"latency<=1ms is not; .* costs=\{'latency_ms'"),
+        (
+            {"budget": "latency@0<=1ms", "costs": {"latency_ms": lambda candidate: 1.0}},
+            StudyError,
+            r"but the one for latency_ms@0 takes no exit; add exit=None",
+        ),
+        (
+            {"budget": "latency@0<=1ms", "measure": lambda candidate: latency(1.0)},
+            StudyError,
+            r"but the one for latency_ms@0 takes no exit; add exit=None",
+        ),
         ({"budget": "macs<=1parsec"}, BudgetError, "must have one of the units"),
     ],
 )
@@ -182,35 +220,126 @@ def test_wrong_settings(
     assert not (tmp_path / "run").exists()
 
 
+def failing(answers: Sequence[Any]) -> Evaluate:
+    """An evaluation that gives or raises these, and then succeeds."""
+    left = iter(answers)
+
+    def answer(candidate: Candidate) -> dict[str, float]:
+        given = next(left, {"accuracy": 0.5, "accuracy@0": 0.25})
+        if isinstance(given, BaseException):
+            raise given
+        return given
+
+    return answer
+
+
 def test_failed_evaluations_are_kept_and_passed(space: SearchSpace, tmp_path: Path) -> None:
-    answers = iter([TrainingError("loss is nan"), {"accuracy": math.nan}, {"loss": 1.0}])
-
-    def failing(candidate: Candidate) -> dict[str, float]:
-        answer = next(answers, {"accuracy": 0.5, "accuracy@0": 0.25})
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    study = start(space, tmp_path, evaluate=failing)
-    trials = [trial for trial in study.run(trials=5) if trial.evaluated]
-    assert [trial.state for trial in trials] == ["failed"] * 3 + ["complete"] * 2
-    assert [trial.reason for trial in trials[:3]] == [
+    errors = [
+        TrainingError("loss is nan"),
+        MemoryError(),
+        RuntimeError("out of\n  memory"),
+        TargetError("busy"),
+    ]
+    answers = [{"accuracy": 0.5}, *errors, {"accuracy": math.nan}]
+    study = start(space, tmp_path, evaluate=failing(answers))
+    trials = [trial for trial in study.run(trials=8) if trial.evaluated]
+    assert [trial.state for trial in trials] == ["complete", *["failed"] * 5, *["complete"] * 2]
+    assert [trial.reason for trial in trials[1:6]] == [
         "loss is nan",
+        "MemoryError",
+        "out of memory",
+        "busy",
         "accuracy must be a finite number, but it is nan",
-        "accuracy must be among the results of an evaluation, but they lack it",
     ]
     assert trials[-1].values["accuracy@0"] == 0.25
     assert read_study(tmp_path).trials == study.trials
 
 
-def test_other_errors_end_the_search_and_leave_nothing(space: SearchSpace, tmp_path: Path) -> None:
+def test_search_ends_where_the_first_networks_all_fail(space: SearchSpace, tmp_path: Path) -> None:
+    study = start(space, tmp_path, evaluate=failing([RuntimeError(f"fault {n}") for n in range(4)]))
+    for failures, reason in ((3, "fault 2"), (4, "fault 3")):
+        with pytest.raises(StudyError, match=f"{failures} failed, the last because {reason}; mend that"):
+            list(study.run(trials=9))
+        assert [trial.state for trial in read_study(tmp_path).trials if trial.evaluated] == [
+            "failed"
+        ] * failures
+    list(study.run(trials=9))
+    assert len(study.front) > 0
+
+
+def test_failed_measurements_are_kept_and_passed(space: SearchSpace, tmp_path: Path) -> None:
+    def measure(candidate: Candidate) -> Latency:
+        if dict(candidate.architecture.choices)["depth"] == 2:
+            raise TargetError("too deep")
+        return latency(1.0)
+
+    def predict(candidate: Candidate) -> float:
+        return measure(candidate).p50_ms
+
+    for name, ways in {"dear": {"measure": measure}, "cheap": {"costs": {"latency_ms": predict}}}.items():
+        study = start(space, tmp_path / name, budget="latency<=1ms", **ways)
+        list(study.run(trials=12))
+        depths = {(dict(t.architecture.choices)["depth"], t.state) for t in study.trials if t.evaluated}
+        assert depths == {(1, "complete"), (2, "failed")}
+        assert {trial.reason for trial in study.trials if trial.state == "failed"} == {"too deep"}
+
+    def absent(candidate: Candidate) -> float:
+        raise TargetError("no such machine")
+
+    for budget in ("latency<=1ms", "macs<=20K, latency<=1ms", "macs<=20K"):
+        with pytest.raises(TargetError, match="no such machine"):
+            next(start(space, tmp_path / "none", budget=budget, costs={"latency_ms": absent}).run(trials=1))
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"evaluate": lambda candidate: None}, "must give its metrics by name, but gave None"),
+        ({"evaluate": lambda candidate: {"accuracy": None}}, "accuracy must be a number, but got None"),
+        ({"evaluate": lambda candidate: {"loss": 1.0}}, "accuracy is not among loss, macs"),
+        (
+            {"costs": {"energy_mj": lambda candidate: "low"}},
+            "energy_mj of .* must be a number, but got 'low'",
+        ),
+        (
+            {"measure": lambda candidate: 1.0, "budget": "latency<=1ms"},
+            r"must give a nas\.bundle\.Latency, but gave 1\.0",
+        ),
+    ],
+)
+def test_wrong_results_end_the_search(
+    settings: dict[str, Any], message: str, space: SearchSpace, tmp_path: Path
+) -> None:
+    study = start(space, tmp_path, **settings)
+    with pytest.raises(StudyError, match=message):
+        next(study.run(trials=1))
+    assert study.trials == ()
+
+
+def test_networks_without_an_exit_of_the_objectives_are_not_evaluated(
+    space: SearchSpace, tmp_path: Path
+) -> None:
+    def exits(candidate: Candidate) -> dict[str, float]:
+        return {f"accuracy@{exit}": accuracy(candidate.id) for exit in range(len(candidate.graph.exits))}
+
+    study = start(space, tmp_path, objectives=(Maximize("accuracy@1"),), evaluate=exits)
+    list(study.run(trials=6))
+    assert {trial.state for trial in study.trials} >= {"complete", "infeasible"}
+    assert set(study.rejections) == {"accuracy@1"}
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_other_errors_end_the_search_and_leave_nothing(
+    error: type[BaseException], space: SearchSpace, tmp_path: Path
+) -> None:
     def broken(candidate: Candidate) -> dict[str, float]:
         if len(study.trials) == 3:
-            raise KeyError("a mistake")
+            raise error
         return evaluate(candidate)
 
     study = start(space, tmp_path / "broken", evaluate=broken)
-    with pytest.raises(KeyError):
+    with pytest.raises(error):
         list(study.run(trials=6))
     assert len(read_study(tmp_path / "broken").trials) == len(study.trials) == 3
     study = start(space, tmp_path / "broken")

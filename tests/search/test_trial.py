@@ -62,6 +62,36 @@ def test_damaged_json() -> None:
         Settings.from_json({"format": 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("space", 1),
+        ("input_shape", "abc"),
+        ("input_shape", 8),
+        ("num_classes", "4"),
+        ("objectives", "accuracy"),
+        ("objectives", [[]]),
+        ("budget", "macs<=2 parsec"),
+        ("sampler", None),
+        ("seed", True),
+    ],
+)
+def test_settings_of_wrong_types(name: str, value: object) -> None:
+    settings = {
+        "format": 1,
+        "space": "tests:none",
+        "input_shape": [1, 8, 8],
+        "num_classes": 4,
+        "objectives": [{"maximize": "accuracy"}],
+        "budget": "macs<=2M",
+        "sampler": "tpe",
+        "seed": 1,
+    }
+    assert Settings.from_json(settings).seed == 1
+    with pytest.raises(StudyError, match=r"one is damaged.*; restore it"):
+        Settings.from_json(settings | {name: value})
+
+
 def test_interval_in_order() -> None:
     with pytest.raises(StudyError, match="low <= value <= high"):
         Interval(2, 1, 3)
