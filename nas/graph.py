@@ -160,9 +160,7 @@ class Graph:
 
     @property
     def num_classes(self) -> int:
-        return (
-            self.chains[-1].layers[-1].shape[0]
-        )  # what nothing reads is an exit; all have equal classes
+        return self.chains[-1].layers[-1].shape[0]  # what nothing reads is an exit; all have equal classes
 
     @staticmethod
     def runs(feeds: int, exit: int) -> bool:
