@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from pandas import DataFrame
 from record import ROOT, Record
+
+from nas.search import read_study
 
 SPACE = "search_spaces.mixed:space"
 # Per exit, so that every network of the front has at least three exits and the first one is cheap.
@@ -30,10 +34,12 @@ def commands(run: Path, quick: bool) -> list[list[str]]:
     ]
 
 
-def nas(arguments: list[str]) -> None:
-    """One command, shown as it would be typed; it continues what an interrupted run left."""
+def nas(arguments: list[str]) -> str:
+    """One command, shown as it would be typed, and what it prints; it continues what an interrupted run
+    left."""
     print("$ nas", *arguments, file=sys.stderr)
-    subprocess.run([sys.executable, "-m", "nas", *arguments], check=True, cwd=ROOT)
+    command = [sys.executable, "-m", "nas", *arguments]
+    return subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
 
 
 def headline(bundle: dict[str, Any]) -> dict[str, Any]:
@@ -53,32 +59,61 @@ def headline(bundle: dict[str, Any]) -> dict[str, Any]:
 
 def keep(record: Record, run: Path, bundle: dict[str, Any]) -> None:
     """The small files that tell what happened: exits, trials, pictures; no weights."""
-    rows = [
+    exits = [
         {**found, "latency_ms": found["latency_ms"]["p50"], "latency_p95_ms": found["latency_ms"]["p95"]}
         for found in bundle["provenance"]["exits"]
     ]
-    with (record.raw / "exits.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    DataFrame(exits).drop(columns=["energy_mj", "thresholds"]).to_csv(record.raw / "exits.csv", index=False)
+    read_study(run).frame().to_csv(record.raw / "trials.csv", index=False)
     for picture in sorted((run / "report").glob("*.png")):
         shutil.copy(picture, record.raw / picture.name)
+
+
+def level_rows(bundle: dict[str, Any]) -> str:
+    """The levels as a Markdown table, with the accuracy on test images beside that on validation images."""
+    tests = {(e["model"], e["exit"]): e["test_accuracy"] for e in bundle["provenance"]["exits"]}
+    lines = [
+        "| level | model | exit | validation | test | MACs | ms |",
+        "| --: | --- | --: | --: | --: | --: | --: |",
+    ]
+    for number, level in enumerate(bundle["levels"]):
+        model, exit = level["model"], level["exit"]
+        accuracy = f"{level['accuracy']:.2%} | {tests[model, exit]:.2%}"
+        ms = level["latency_ms"]["p50"]
+        lines.append(f"| {number} | {model} | {exit} | {accuracy} | {level['macs']:,} | {ms:.3f} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     record = Record("first_front", __doc__ or "")
     run = ROOT / "runs" / ("first_front_quick" if record.quick else "first_front")
-    for command in commands(run, record.quick):
-        nas(command)
+    printed = [nas(command) for command in commands(run, record.quick)]
     bundle = json.loads((run / "bundle" / "bundle.json").read_text())
     keep(record, run, bundle)
-    record.finish(headline(bundle), NOTES)
+    (record.raw / "battery.txt").write_text(printed[-1])
+    levels = level_rows(bundle)
+    if not record.quick:
+        readme = ROOT / "README.md"
+        text = re.sub(MARKED, rf"\g<1>\n{levels}\n\g<2>", readme.read_text(), flags=re.DOTALL)
+        readme.write_text(text)
+    typed = "\n".join(
+        f"    nas {shlex.join(command)}".replace(f"{ROOT}/", "") for command in commands(run, record.quick)
+    )
+    record.finish(headline(bundle), f"{NOTES}\n{levels}\n\n{typed}\n\n{PICTURES}")
 
 
+MARKED = r"(<!-- first_front -->).*(<!-- /first_front -->)"
+PICTURES = """
+![Front of the search](front_macs.png)
+
+![Levels against milliseconds](front_ms.png)
+
+![Exits](exits.png)
+"""
 NOTES = """
-Seed 0. `exits.csv` has every exit of every exported network. The exit is chosen by validation accuracy; the
-10,000 test images are read once, at export. `levels` and `cost_span` are of one model: MACs of its last
-level over those of its first.
+Seed 0. `trials.csv` has every proposal of the search, `battery.txt` the battery run, `exits.csv` every exit
+of every exported network. The exit is chosen by validation accuracy; the 10,000 test images are read once,
+at export. `levels` and `cost_span` are of one model: MACs of its last level over those of its first.
 """
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def head(x: Feature, num_classes: int) -> Feature:
 
 def networks() -> dict[str, nn.Module]:
     """Both forms of the network, with equal weights and, which is checked, equal logits."""
-    space = SearchSpace(build)
+    space = SearchSpace(build, name="bench:mobile")
     model = Model(space.graph(space.sample(random.Random(0))))
     hand = HandWritten().to(memory_format=torch.channels_last)
     mine = [value for key, value in model.state_dict().items() if not key.startswith("normalize")]
