@@ -25,7 +25,7 @@ __all__ = ["Architecture", "Candidate", "SearchSpace", "load_space"]
 
 Build = Callable[[Net, Shape, int], None]
 
-_RECENT_GRAPHS = 512
+_RECENT_GRAPHS = 64
 
 
 @final

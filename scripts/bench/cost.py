@@ -147,7 +147,7 @@ def main() -> None:
     torch.set_num_threads(1)
     architectures, mismatches = compare(record, 40 if record.quick else 500)
     plot(record.rows("networks.csv"), record.raw / "macs.png")
-    rounds, networks = (2, 1000) if record.quick else (7, 3000)
+    rounds, networks = (2, 1000) if record.quick else (15, 3000)
     for round_ in range(rounds):
         row = {
             "cold_per_s": cold_per_s(networks, round_),
