@@ -171,7 +171,7 @@ def test_reports_without_matplotlib_write_nothing(start: Start, run_folder: Path
 
 def test_an_interrupted_search_says_that_it_continues(start: Start, nas: Nas, tmp_path: Path) -> None:
     out = tmp_path / "d"
-    command = ("search", "user_spaces:space", "--data", "digits", "--sampler", "random", "--out", out)
+    command = ("search", "search_spaces.tiny:space", "--data", "digits", "--sampler", "random", "--out", out)
     process = start("-m", "nas", *command, "--trials", 1000)
     while not (out / "job.json").exists() and process.poll() is None:
         time.sleep(0.05)
