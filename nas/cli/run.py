@@ -97,8 +97,10 @@ def _dial(bundle: Bundle, model: str | None) -> tuple[int, ...]:
     if model is None:
         return undominated(bundle.levels)
     if model == BEST:
-        last = {level.model: level for level in bundle.levels}
-        model = max(last, key=lambda name: last[name].accuracy)
+        accuracies: dict[str, list[float]] = {}
+        for level in bundle.levels:
+            accuracies.setdefault(level.model, []).append(level.accuracy)
+        model = max(accuracies, key=lambda name: (accuracies[name][-1], len(accuracies[name])))
     name = bundle.model(model).name
     return tuple(number for number, level in enumerate(bundle.levels) if level.model == name)
 
