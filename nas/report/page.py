@@ -21,7 +21,7 @@ __all__ = ["write_report"]
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2 { line-height: 1.2; }
+h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
 figure { margin: 1rem 0; }
 figure img { width: 100%; max-width: 44rem; border: 1px solid var(--line); border-radius: 6px; }
 figcaption { opacity: 0.75; }
