@@ -100,7 +100,9 @@ class Budget:
         keys = [limit.key for limit in limits]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
-            raise BudgetError(f"a budget must limit each metric once, but {text!r} limits {twice[0]} twice")
+            raise BudgetError(
+                f"a budget must limit each metric once, but {text!r} limits {twice[0]} twice; keep one"
+            )
         return Budget(limits)
 
     def excess(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -119,18 +121,20 @@ def _parse_limit(part: str) -> Limit:
     match = _LIMIT.fullmatch(part)
     if match is None:
         raise BudgetError(
-            f"a budget must read like 'macs<=2M' or 'latency@0<=0.3ms', but got {part.strip()!r}"
+            f"a budget must read like 'macs<=2M' or 'latency@0<=0.3ms', but got {part.strip()!r}; write it so"
         )
     quantity, exit, number, unit = match.groups()
     if quantity not in QUANTITIES:
-        raise BudgetError(f"a budget must limit one of {', '.join(QUANTITIES)}, but got {quantity!r}")
+        raise BudgetError(
+            f"a budget must limit one of {', '.join(QUANTITIES)}, but got {quantity!r}; name one of these"
+        )
     factor = _unit_factor(quantity, unit, part.strip())
     try:
         bound = float(number) * factor
     except ValueError:
         raise BudgetError(f"a bound must be a number, but got {number!r} in {part.strip()!r}") from None
     if not 0 < bound < math.inf:
-        raise BudgetError(f"a bound must be positive and finite, but got {part.strip()!r}")
+        raise BudgetError(f"a bound must be positive and finite, but got {part.strip()!r}; give such a bound")
     return Limit(quantity, None if exit is None else int(exit), bound)
 
 
@@ -140,5 +144,7 @@ def _unit_factor(quantity: str, unit: str, part: str) -> float:
     if known not in units:
         choices = ", ".join(name for name in units if name)
         given = f"has {unit!r}" if unit else "has none"
-        raise BudgetError(f"{quantity} must have one of the units {choices}, but {part!r} {given}")
+        raise BudgetError(
+            f"{quantity} must have one of the units {choices}, but {part!r} {given}; add one of these"
+        )
     return units[known]
