@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,14 +48,19 @@ def start() -> Start:
     """Start a Python process beside the spaces; it finds nas wherever the tests do."""
 
     def run(*program: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, *map(str, program)],
-            cwd=HERE,
-            env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        # Programs begun in the background of a shell are deaf to Ctrl-C, and so would be what they start.
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            return subprocess.Popen(
+                [sys.executable, *map(str, program)],
+                cwd=HERE,
+                env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     return run
 
