@@ -39,7 +39,7 @@ def test_msdnet_for_cifar() -> None:
     graph = graph_of("msdnet:msdnet_cifar10")
     assert Cost.total(graph).params == 2_986_690
     published = [13.52e6, 20.10e6, 28.36e6, 34.30e6, 41.13e6, 47.16e6, 52.74e6]
-    assert [total_ops(graph, "fvcore", exit) for exit in range(7)] == pytest.approx(published, rel=0.01)
+    assert [total_ops(graph, "fvcore", exit) for exit in range(7)] == pytest.approx(published, abs=5e3)
 
 
 def test_an_id_is_the_same_in_every_process_and_release() -> None:
