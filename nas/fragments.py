@@ -7,15 +7,7 @@ from typing import NamedTuple, final
 from nas.chains import Chain, merged
 from nas.op import Shape
 
-__all__ = ["Fragment", "Mark", "NameSpan"]
-
-
-@final
-class NameSpan(NamedTuple):
-    """Names of consecutive nodes: a scope's prefix and the names within it."""
-
-    prefix: str
-    names: tuple[str, ...]
+__all__ = ["Fragment", "Mark"]
 
 
 @final
@@ -24,7 +16,6 @@ class Mark(NamedTuple):
 
     size: int
     chains: int
-    spans: int
     choices: int
     heads: int
 
@@ -35,15 +26,13 @@ class Fragment(NamedTuple):
 
     chains: tuple[Chain, ...]
     size: int
-    spans: tuple[NameSpan, ...]
-    prefix: str | None
-    """What the names begin with; None once it is taken off."""
+    names: tuple[str, ...]
+    """Of its layers, within its scope."""
     results: tuple[tuple[int, Shape], ...]
     single: bool
+    folded: bool = False
 
     def fold(self) -> Fragment:
-        """The same with few chains and one span of names: worth its time only if it is written again."""
+        """The same with few chains: worth its time only if it is written again."""
         chains = merged(self.chains, [index for index, _ in self.results])
-        skip = len(self.prefix or "")
-        names = tuple([span.prefix[skip:] + name for span in self.spans for name in span.names])
-        return self._replace(chains=chains, spans=(NameSpan("", names),), prefix=None)
+        return self._replace(chains=chains, folded=True)

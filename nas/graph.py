@@ -18,7 +18,6 @@ from typing import NamedTuple, final
 from nas.canonical import Structure, canonical_id, canonical_order, quick_id
 from nas.chains import BEFORE, Chain, merged, starts_of
 from nas.errors import SpaceError
-from nas.fragments import NameSpan
 from nas.op import Layer, Op, Shape
 from nas.reach import feeds_of, pieces_of
 
@@ -75,7 +74,7 @@ class Graph:
     head_starts: tuple[int, ...]
     """Position of the first node of each exit's head."""
 
-    def __init__(self, chains: Sequence[Chain], heads: Iterable[range], names: Sequence[NameSpan]) -> None:
+    def __init__(self, chains: Sequence[Chain], heads: Iterable[range], names: Sequence[str]) -> None:
         heads = tuple(heads)
         operands, feeds = _reach(chains, heads)
         if not all(feeds):
@@ -99,7 +98,7 @@ class Graph:
         heads = tuple(heads)
         chains = [Chain.of(layer, backs) for layer, backs in zip(layers, offsets, strict=True)]
         ends = [*(head[-1] for head in heads), *(head[0] - 1 for head in heads)]
-        return Graph(merged(chains, ends), heads, [NameSpan("", tuple(names))])
+        return Graph(merged(chains, ends), heads, names)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -141,16 +140,15 @@ class Graph:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        names = [span.prefix + name for span in self._names for name in span.names]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        if len(set(self._names)) < len(self._names):
+            twice = next(name for name in self._names if self._names.count(name) > 1)
             raise SpaceError(
                 f"layers must have different names, but {twice!r} stands twice; open a scope around each"
             )
         return tuple(
             Node(name, layer, tuple(position - back for back in backs))
             for position, (name, layer, backs) in enumerate(
-                zip(names, self.layers, self.offsets, strict=True)
+                zip(self._names, self.layers, self.offsets, strict=True)
             )
         )
 
@@ -223,8 +221,8 @@ def _reach(chains: Sequence[Chain], heads: Sequence[range]) -> tuple[list[tuple[
 
 
 def _without_dead(
-    chains: Sequence[Chain], heads: Sequence[range], names: Sequence[NameSpan], feeds: Sequence[int]
-) -> tuple[list[Chain], tuple[range, ...], list[NameSpan]]:
+    chains: Sequence[Chain], heads: Sequence[range], names: Sequence[str], feeds: Sequence[int]
+) -> tuple[list[Chain], tuple[range, ...], list[str]]:
     """The same without the chains that no exit needs."""
     starts = starts_of(chains)
     moved: dict[int, int] = {}
@@ -238,8 +236,7 @@ def _without_dead(
         for start, chain, mask in zip(starts, chains, feeds, strict=False)
         if mask
     ]
-    flat = [span.prefix + name for span in names for name in span.names]
     kept = [
         range(min(moved[place] for place in head if place in moved), moved[head[-1]] + 1) for head in heads
     ]
-    return alive, tuple(kept), [NameSpan("", tuple(flat[position] for position in moved))]
+    return alive, tuple(kept), [names[position] for position in moved]

@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar, final
 from nas.chains import Chain
 from nas.choices import Answer, Option, check_options
 from nas.errors import SpaceError
-from nas.fragments import Fragment, Mark, NameSpan
+from nas.fragments import Fragment, Mark
 from nas.graph import Graph
 from nas.op import Layer, Op, Shape
 from nas.ops import Add, Input, Multiply, Normalize
@@ -68,7 +68,7 @@ class Net:
         self._memory = {} if memory is None else memory
         self._chains: list[Chain] = []
         self._size = 0
-        self._names: list[NameSpan] = []
+        self._names: list[str] = []
         self._heads: list[range] = []
         self._classes: Shape | None = None
         self._prefix = ""
@@ -89,9 +89,11 @@ class Net:
             )
         check_options(name, options)
         answer: Any = self._answer(name, options)
-        if answer not in options:
-            raise SpaceError(f"choice {name!r} must be one of {options}, but got {answer!r}")
-        self.choices[name] = chosen = options[options.index(answer)]  # 3 where a file says 3.0
+        try:
+            chosen = options[options.index(answer)]  # 3 where a file says 3.0
+        except ValueError:
+            raise SpaceError(f"choice {name!r} must be one of {options}, but got {answer!r}") from None
+        self.choices[name] = chosen
         return chosen
 
     def scope(self, name: str) -> Scope:
@@ -108,7 +110,7 @@ class Net:
                 raise SpaceError(f"features must belong to one net, but {name!r} reads one of another net")
         self._chains.append(Chain.of(layer, backs))
         self._size += 1
-        self._names.append(NameSpan(self._prefix, (self._free_name(name),)))
+        self._names.append(self._prefix + self._free_name(name))
         return Feature(self, position, layer.shape)
 
     def exit(
@@ -146,7 +148,8 @@ class Net:
         start = self._size
         self._chains.extend(fragment.chains)
         self._size += fragment.size
-        self._names.append(NameSpan(f"{self._prefix}{self._free_name(name)}.", fragment.spans[0].names))
+        scope = f"{self._prefix}{self._free_name(name)}."
+        self._names.extend([scope + layer for layer in fragment.names])
         results = [Feature(self, start + index, shape) for index, shape in fragment.results]
         return results[0] if fragment.single else tuple(results)
 
@@ -159,11 +162,11 @@ class Net:
         if not isinstance(features, tuple) or not all(isinstance(feature, Feature) for feature in features):
             return None
         results = tuple([(feature.index - start.size, feature.shape) for feature in features])
-        chains, spans = tuple(self._chains[start.chains :]), tuple(self._names[start.spans :])
-        return Fragment(chains, self._size - start.size, spans, prefix, results, single)
+        names = tuple([name[len(prefix) :] for name in self._names[start.size :]])
+        return Fragment(tuple(self._chains[start.chains :]), self._size - start.size, names, results, single)
 
     def _mark(self) -> Mark:
-        return Mark(self._size, len(self._chains), len(self._names), len(self.choices), len(self._heads))
+        return Mark(self._size, len(self._chains), len(self.choices), len(self._heads))
 
 
 @final
@@ -204,7 +207,7 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
         except TypeError:
             raise SpaceError(f"settings must be hashable, but {name!r} got {key[2:]}; use tuples") from None
         if fragment is not None:
-            if fragment.prefix is not None:
+            if not fragment.folded:
                 fragment = net._memory[key] = fragment.fold()
             copied: R = net._replay(fragment, name)
             return copied
@@ -234,10 +237,10 @@ def _split(args: Sequence[Any]) -> tuple[Net, tuple[Any, ...], tuple[object, ...
     for arg in args:
         if type(arg) is Feature:
             features: tuple[Feature, ...] = (arg,)
-            settings.append(Feature)
+            settings.append(...)  # stands for a feature
         elif type(arg) is tuple and arg and type(arg[0]) is Feature:
             features = arg
-            settings.append((Feature, len(arg)))
+            settings.append((..., len(arg)))
         else:
             settings.append(arg)
             continue

@@ -33,7 +33,7 @@ class TrainConfig:
     batch_size: int = 64
     optimizer: str = "sgd"
     """`sgd` or `adamw`."""
-    learning_rate: float = 0.2
+    learning_rate: float = 0.1
     momentum: float = 0.9
     """Of `sgd`, after Nesterov."""
     weight_decay: float = 5e-4

@@ -18,7 +18,7 @@ from nas.search import read_study
 
 SPACE = "search_spaces.mixed:space"
 # Per exit, so that every network of the front has at least three exits and the first one is cheap.
-BUDGET = "macs<=10M, macs@0<=2M, macs@2<=10M"
+BUDGET = "macs<=10M, macs@0<=1M, macs@2<=10M"
 TRACE = ROOT / "scripts" / "drain.csv"
 
 
