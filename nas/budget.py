@@ -11,28 +11,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import final
 
 from nas.errors import BudgetError
+from nas.metric import QUANTITIES
 
 __all__ = ["Budget", "Limit"]
-
-_COUNTS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-QUANTITIES: Mapping[str, tuple[str, Mapping[str, float]]] = MappingProxyType(
-    {
-        "macs": ("macs", _COUNTS),
-        "flops": ("flops", _COUNTS),
-        "params": ("params", _COUNTS),
-        "latency": ("latency_ms", {"us": 1e-3, "ms": 1, "s": 1e3}),
-        "memory": ("peak_bytes", _BYTES),
-        "size": ("size_bytes", _BYTES),
-        "energy": ("energy_mj", {"uJ": 1e-3, "mJ": 1, "J": 1e3}),
-    }
-)
-"""For each quantity the metric it limits, and its units in terms of that metric."""
 
 _LIMIT = re.compile(r"\s*([a-z]+)(?:@(\d+))?\s*<=\s*([0-9.]+(?:e[+-]?\d+)?)\s*([A-Za-zµ]*)\s*")
 
@@ -48,7 +32,7 @@ class Limit:
 
     @property
     def metric(self) -> str:
-        return QUANTITIES[self.quantity][0]
+        return QUANTITIES[self.quantity].name
 
     @property
     def key(self) -> str:
@@ -61,7 +45,7 @@ class Limit:
 
     def format(self, value: float) -> str:
         """A value of this quantity in the largest unit that keeps it at 1 or more: `1.25M`, `300us`."""
-        units = sorted(QUANTITIES[self.quantity][1].items(), key=lambda unit: unit[1])
+        units = sorted(QUANTITIES[self.quantity].units.items(), key=lambda unit: unit[1])
         if self.metric.endswith("_bytes"):
             units = [unit for unit in units if unit[0] == "B" or "i" in unit[0]]
         fitting = [unit for unit in units if value >= unit[1]] or units[:1]
@@ -74,7 +58,7 @@ class Limit:
         short = f"{left}<={self.format(self.bound)}"
         if _parse_limit(short) == self:
             return short
-        own_unit = next(name for name, factor in QUANTITIES[self.quantity][1].items() if factor == 1)
+        own_unit = next(name for name, factor in QUANTITIES[self.quantity].units.items() if factor == 1)
         return f"{left}<={self.bound!r}{own_unit}"
 
 
@@ -139,7 +123,7 @@ def _parse_limit(part: str) -> Limit:
 
 
 def _unit_factor(quantity: str, unit: str, part: str) -> float:
-    units = QUANTITIES[quantity][1]
+    units = QUANTITIES[quantity].units
     known = {"k": "K", "kB": "KB", "µs": "us", "µJ": "uJ"}.get(unit, unit)
     if known not in units:
         choices = ", ".join(name for name in units if name)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nas import ops
 from nas.errors import MissingExtraError, SpaceError
+from nas.files import whole_file
 from nas.graph import Graph
 from nas.op import Layer, Op
 
@@ -62,11 +63,9 @@ def write_tensors(path: Path, tensors: Tensors, kind: str, values: Mapping[str, 
     except ImportError as error:
         raise MissingExtraError.of("safetensors", "search") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    save_file(
-        dict(tensors), part, {"format": kind} | {key: json.dumps(value) for key, value in values.items()}
-    )
-    part.replace(path)
+    texts = {"format": kind} | {key: json.dumps(value) for key, value in values.items()}
+    with whole_file(path) as part:
+        save_file(dict(tensors), part, texts)
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -18,7 +18,7 @@ FILES = sorted(path for package in ("nas", "search_spaces") for path in (ROOT / 
 
 # From the ground up: a room may import from the floors below its own, and from its own floor only as listed.
 FLOORS = (
-    ("errors", "reach"),
+    ("errors", "files", "metric", "reach"),
     ("op", "choices"),
     ("chains",),
     ("canonical", "fragments"),

@@ -5,8 +5,9 @@ from random import Random
 
 import pytest
 
-from nas.budget import QUANTITIES, Budget, Limit
+from nas.budget import Budget, Limit
 from nas.errors import BudgetError
+from nas.metric import QUANTITIES
 
 
 def random_budget(rng: Random) -> Budget:
@@ -29,10 +30,10 @@ def test_round_trip() -> None:
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_every_unit_is_its_factor(quantity: str) -> None:
-    metric, units = QUANTITIES[quantity]
-    for unit, factor in units.items():
+    metric = QUANTITIES[quantity]
+    for unit, factor in metric.units.items():
         (limit,) = Budget.parse(f"{quantity}<=2.5{unit}").limits
-        assert (limit.metric, limit.key, limit.bound) == (metric, metric, 2.5 * factor)
+        assert (limit.metric, limit.key, limit.bound) == (metric.name, metric.name, 2.5 * factor)
 
 
 @pytest.mark.parametrize(

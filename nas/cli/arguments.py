@@ -5,9 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
-__all__ = ["METRICS", "add_folder", "add_json", "natural", "objective", "positive", "several", "shape"]
+from nas.metric import METRICS, split_key
 
-METRICS = ("accuracy", "macs", "flops", "params", "peak_bytes", "size_bytes", "latency_ms")
+__all__ = ["OBJECTIVES", "add_folder", "add_json", "natural", "objective", "positive", "several", "shape"]
+
+OBJECTIVES = tuple(name for name in METRICS if name != "energy_mj")
 """What a search on the command line knows of a network, at its last exit or at exit k as METRIC@k."""
 
 
@@ -37,11 +39,10 @@ def natural(text: str) -> int:
 def objective(text: str) -> str:
     """A direction and a metric, as in `minimize:latency_ms@0`."""
     direction, _, key = text.partition(":")
-    metric, at, exit = key.partition("@")
-    if direction not in ("maximize", "minimize") or metric not in METRICS or exit.isdecimal() != bool(at):
+    if direction not in ("maximize", "minimize") or split_key(key)[0] not in OBJECTIVES:
         raise ArgumentTypeError(
             "must be maximize:METRIC or minimize:METRIC, with @k for exit k and METRIC one of "
-            f"{', '.join(METRICS)}, but got {text!r}"
+            f"{', '.join(OBJECTIVES)}, but got {text!r}"
         )
     return text
 

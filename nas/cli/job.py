@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from nas.data import Data, load_data
 from nas.errors import StudyError
+from nas.files import save_json
 from nas.space import SearchSpace, load_space
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ __all__ = [
     "Run",
     "load_search_space",
     "read_file",
-    "write_file",
 ]
 
 NETWORK_FILE = "network.json"
@@ -79,7 +79,7 @@ class Job:
     def save(self, folder: Path) -> None:
         """Write the settings, unless they are there."""
         if not (folder / _FILE).exists():
-            write_file(folder / _FILE, asdict(self))
+            save_json(folder / _FILE, asdict(self))
 
 
 @final
@@ -153,10 +153,3 @@ def read_file(path: Path) -> dict[str, Any]:
         raise StudyError(
             f"{path} must hold one JSON object, but is damaged; restore it, or use another folder"
         ) from None
-
-
-def write_file(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON so that the file is never there by halves."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=2), encoding="utf-8")
-    part.replace(path)

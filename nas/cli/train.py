@@ -25,12 +25,12 @@ from nas.cli.job import (
     Run,
     load_search_space,
     read_file,
-    write_file,
 )
 from nas.cli.output import write_json, write_table
 from nas.cli.progress import LiveLine
 from nas.cost import Cost
 from nas.errors import StudyError
+from nas.files import save_json
 from nas.report.tables import Table
 from nas.space import Architecture
 
@@ -74,7 +74,7 @@ def execute(arguments: Namespace) -> None:
             tell = _reporter(line, (folder.name, number, len(pending)), config)
             found[folder] = _train(folder, found[folder], (data, config), tell)
     networks = list(found.values())
-    write_file(run.models / SELECTION_FILE, {"networks": [network["name"] for network in networks]})
+    save_json(run.models / SELECTION_FILE, {"networks": [network["name"] for network in networks]})
     if arguments.json:
         write_json({"networks": networks})
     else:
@@ -121,7 +121,7 @@ def _make_ready(folder: Path, network: dict[str, Any], line: LiveLine) -> None:
         print(f"nas: {folder.name} was trained with other settings and is trained afresh", file=sys.stderr)
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    write_file(folder / NETWORK_FILE, network)
+    save_json(folder / NETWORK_FILE, network)
 
 
 def _reporter(line: LiveLine, place: tuple[str, int, int], config: TrainConfig) -> Callable[[Epoch], None]:
@@ -155,5 +155,5 @@ def _train(
         {"exit": exit, "macs": Cost.of(graph, exit).macs, "accuracy": accuracy}
         for exit, accuracy in enumerate(history.accuracies)
     ]
-    write_file(folder / NETWORK_FILE, network | {"exits": exits})
+    save_json(folder / NETWORK_FILE, network | {"exits": exits})
     return network | {"exits": exits}

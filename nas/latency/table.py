@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import final
 
 from nas.errors import TargetError
+from nas.files import save_json
 from nas.graph import Graph, Segment
 from nas.latency.segments import measure_segment
 from nas.latency.target import Target
@@ -120,13 +119,9 @@ class LatencyTable:
             "target": self.target.identity,
             "entries_ms": dict(sorted(self._entries_ms.items())),
         }
-        fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            fresh.write_text(json.dumps(record, indent=1), encoding="utf-8")
-            fresh.replace(self._path)
+            save_json(self._path, record)
         except OSError as error:
-            with suppress(OSError):
-                fresh.unlink()
             raise TargetError(f"{self._path} must be writable, but is not: {error}; name another") from error
         self._kept = len(self._entries_ms)
 

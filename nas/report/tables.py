@@ -7,22 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from nas.bundle import Bundle, Level
+from nas.metric import METRICS, split_key
 
 if TYPE_CHECKING:
     from nas.search import Objective, Trial
 
 __all__ = ["Table", "exit_table", "level_table", "trial_table"]
-
-HEADINGS = {
-    "macs": "MACs",
-    "flops": "FLOPs",
-    "params": "parameters",
-    "peak_bytes": "peak bytes",
-    "size_bytes": "bytes",
-    "latency_ms": "ms",
-    "energy_mj": "mJ",
-}
-WHOLE = ("macs", "flops", "params", "peak_bytes", "size_bytes")
 
 
 @final
@@ -93,12 +83,14 @@ def trial_table(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Tab
 
 def _value(metric: str, value: float | None) -> float | None:
     """Counts as whole numbers."""
-    return value if value is None or metric.partition("@")[0] not in WHOLE else int(value)
+    known = METRICS.get(split_key(metric)[0])
+    return int(value) if value is not None and known and known.counted else value
 
 
 def _heading(metric: str) -> str:
-    name, at, exit = metric.partition("@")
-    return HEADINGS.get(name, name) + at + exit
+    name, exit = split_key(metric)
+    heading = METRICS[name].heading if name in METRICS else name
+    return heading if exit is None else f"{heading}@{exit}"
 
 
 def _text(cell: object) -> str:

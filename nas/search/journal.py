@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from nas.errors import StudyError
+from nas.files import save_json
 from nas.search.record import Settings, StudyRecord
 from nas.search.trial import Trial
 
@@ -95,7 +96,7 @@ def open_study(folder: Path, settings: Settings) -> Iterator[optuna.Study]:
     with lock:
         _acquire(lock, folder)
         if not check_folder(folder, settings):
-            _write(folder / "study.json", settings.to_json() | {"versions": _versions()})
+            save_json(folder / "study.json", settings.to_json() | {"versions": _versions()})
         journal = JournalFile(folder / "study.journal")
         journal.drop_torn_line()
         study = _load(journal, settings)
@@ -187,16 +188,6 @@ def _read_settings(folder: Path) -> Settings:
     except ValueError:
         raise StudyError(f"{path} must be JSON, but it is damaged; restore it from a copy") from None
     return Settings.from_json(values)
-
-
-def _write(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON so that a crash leaves the whole file or none."""
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def _versions() -> dict[str, str]:

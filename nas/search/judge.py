@@ -13,6 +13,7 @@ from nas.bundle import Latency
 from nas.cost import Cost
 from nas.errors import BudgetError, SpaceError, StudyError, TargetError
 from nas.graph import Graph
+from nas.metric import METRICS, split_key
 from nas.space import Candidate
 
 __all__ = ["FAILURES", "CostFunction", "Interval", "Judge", "MeasureFunction", "Verdict", "to_number"]
@@ -20,7 +21,7 @@ __all__ = ["FAILURES", "CostFunction", "Interval", "Judge", "MeasureFunction", "
 FAILURES = (RuntimeError, MemoryError, TargetError)
 """What may go wrong with one network while others can be measured and trained."""
 
-_KNOWN = ("macs", "flops", "params", "peak_bytes", "size_bytes")
+_COUNTED = tuple(name for name, metric in METRICS.items() if metric.counted)
 
 
 @final
@@ -96,8 +97,8 @@ class Judge:
         self._measure = measure
         named = (*self._limits, *metrics)
         told = {*costs, *(("latency_ms",) if measure else ())}
-        self._asked = tuple(dict.fromkeys((*costs, *(key for key in named if _parts(key)[0] in told))))
-        free = dict.fromkeys((*_KNOWN, *(key for key in named if _parts(key)[0] in _KNOWN)))
+        self._asked = tuple(dict.fromkeys((*costs, *(key for key in named if split_key(key)[0] in told))))
+        free = dict.fromkeys((*_COUNTED, *(key for key in named if split_key(key)[0] in _COUNTED)))
         self._free = tuple(key for key in free if key not in self._asked)
         self._named = tuple(dict.fromkeys((*self._free, *self._asked, *named)))
         self._check()
@@ -105,9 +106,9 @@ class Judge:
     def __call__(self, candidate: Candidate, *, measuring: bool) -> Verdict:
         """Judge a candidate; without measuring, in favor of it where only a measurement could tell."""
         exits = len(candidate.graph.exits)
-        present = {key for key in self._named if (_parts(key)[1] or 0) < exits}
+        present = {key for key in self._named if (split_key(key)[1] or 0) < exits}
         absent = [key for key in self._named if key not in present]
-        excess = {key: float((_parts(key)[1] or 0) + 1 - exits) for key in absent}
+        excess = {key: float((split_key(key)[1] or 0) + 1 - exits) for key in absent}
         values = _known_costs(candidate.graph, [key for key in self._free if key in present])
         excess |= self._budget.excess(values)
         for key in self._asked:
@@ -139,7 +140,7 @@ class Judge:
                     f"params, memory or size, or give costs={{{limit.metric!r}: a function of the candidate}}"
                 )
         for key in self._asked:
-            metric, exit = _parts(key)
+            metric, exit = split_key(key)
             functions = (
                 None if key in self._costs else self._costs.get(metric),
                 self._measure if metric == "latency_ms" else None,
@@ -151,7 +152,7 @@ class Judge:
                 )
 
     def _ask(self, key: str, candidate: Candidate, *, measuring: bool) -> float:
-        metric, exit = _parts(key)
+        metric, exit = split_key(key)
         at = {} if exit is None else {"exit": exit}
         if key in self._costs:
             cost = self._costs[key](candidate)
@@ -204,17 +205,11 @@ def _takes_exit(function: Callable[..., Any]) -> bool:
     return True
 
 
-def _parts(key: str) -> tuple[str, int | None]:
-    """The metric and the exit in a key."""
-    metric, _, exit = key.partition("@")
-    return (metric, int(exit)) if exit.isdecimal() else (key, None)
-
-
 def _known_costs(graph: Graph, keys: Sequence[str]) -> dict[str, float]:
-    costs = {exit: Cost.of(graph, exit) for exit in {_parts(key)[1] for key in keys}}
+    costs = {exit: Cost.of(graph, exit) for exit in {split_key(key)[1] for key in keys}}
     values: dict[str, float] = {}
     for key in keys:
-        metric, exit = _parts(key)
+        metric, exit = split_key(key)
         if metric != "size_bytes":
             values[key] = getattr(costs[exit], metric)
         elif exit is None:
