@@ -229,8 +229,7 @@ def block(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _split(args: Sequence[Any]) -> tuple[Net, tuple[Any, ...], tuple[object, ...]]:
-    """The net of a block's call; how far back each feature stands and its shape, in turn; the other
-    arguments."""
+    """A block call's net; in turn, how far back each feature stands and its shape; the other arguments."""
     net: Net | None = None
     places: list[int | Shape] = []
     settings: list[object] = []
@@ -255,8 +254,7 @@ def _split(args: Sequence[Any]) -> tuple[Net, tuple[Any, ...], tuple[object, ...
 
 
 def _reads_only(fragment: Fragment, allowed: Sequence[int]) -> bool:
-    """Whether a fragment reads nothing outside but its inputs; a feature captured otherwise cannot move
-    along."""
+    """Whether a fragment reads nothing outside but its inputs: a feature captured otherwise cannot move."""
     start = 0
     for chain in fragment.chains:
         if any(back > start and back - start not in allowed for back in chain.backs):

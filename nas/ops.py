@@ -87,8 +87,8 @@ class Conv2d(Op):
         whole = isinstance(self.out_channels, int) and isinstance(self.groups, int)
         if not whole or self.out_channels < 1 or self.groups < 1 or self.out_channels % self.groups:
             raise SpaceError(
-                f"out_channels must be a positive integer, a multiple of groups, but got "
-                f"{self.out_channels=}, {self.groups=}"
+                f"out_channels must be a positive integer, a multiple of groups, "
+                f"but got {self.out_channels=}, {self.groups=}"
             )
 
     def out_shape(self, *inputs: Shape) -> Shape:

@@ -1,5 +1,4 @@
-"""Search spaces: a build function together with the input and classes it is built for, and the
-architectures in it."""
+"""Search spaces: a build function, the input and classes it builds for, and the architectures in it."""
 
 from __future__ import annotations
 
@@ -31,8 +30,7 @@ _RECENT_GRAPHS = 64
 @final
 @dataclass(frozen=True)
 class Architecture:
-    """One point of a search space: the space's name, the answer to every choice, and what it was built
-    for."""
+    """A point of a search space: the space's name, the answer to every choice, and what it was built for."""
 
     space: str
     choices: tuple[tuple[str, Option], ...]
@@ -130,8 +128,7 @@ class SearchSpace:
         return self.resolve(lambda name, options: rng.choice(options))
 
     def mutate(self, architecture: Architecture, rng: Random) -> Architecture:
-        """A neighbor: one choice that has other options is changed; choices that arise from it are drawn at
-        random."""
+        """A neighbor: one choice is changed, and choices that arise from it are drawn at random."""
         known = dict(architecture.choices)
         untried = list(known)
         while untried:

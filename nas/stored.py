@@ -1,5 +1,7 @@
-"""Networks on disk: a graph as plain JSON, and named arrays in a safetensors file
-(https://github.com/huggingface/safetensors), which can hold no code."""
+"""Networks on disk, in formats that can hold no code: a graph as JSON, named arrays as safetensors.
+
+Safetensors: https://github.com/huggingface/safetensors.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,7 @@ Tensors = Mapping[str, NDArray[Any]]
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
-    """The graph as JSON values: nodes with names, ops and the positions of what they read; exits; where
-    heads start."""
+    """The graph as JSON: nodes with names, ops and positions of what they read; exits; where heads start."""
     return {
         "nodes": [
             {
@@ -56,8 +57,7 @@ def graph_from_json(values: Mapping[str, Any]) -> Graph:
 
 
 def write_tensors(path: Path, tensors: Tensors, kind: str, values: Mapping[str, Any]) -> None:
-    """Write arrays and JSON values into one safetensors file of format `kind`, which is never there by
-    halves."""
+    """Write arrays and JSON values to one safetensors file of format `kind`, whole or not at all."""
     try:
         from safetensors.numpy import save_file
     except ImportError as error:
@@ -123,8 +123,8 @@ def _read_op(name: str, settings: Mapping[str, Any]) -> Op:
         kind = None
     if not (isinstance(kind, type) and issubclass(kind, Op) and is_dataclass(kind)):
         raise SpaceError(
-            f"an op must be in nas.ops or named module:Class, but {name!r} is not found; make its "
-            "module importable"
+            f"an op must be in nas.ops or named module:Class, but {name!r} is not found; "
+            "make its module importable"
         )
     return kind(**{key: _frozen(value) for key, value in settings.items()})
 

@@ -28,8 +28,8 @@ def output_size(x: Shape, kernel_size: Pair, stride: Pair, padding: Pair) -> Pai
     )
     if height < 1 or width < 1:
         raise SpaceError(
-            f"a feature must not vanish, but a window of {kernel_size} leaves nothing of {x[1:]}; use "
-            "larger images"
+            f"a feature must not vanish, but a window of {kernel_size} leaves nothing of {x[1:]}; "
+            "use larger images"
         )
     return height, width
 

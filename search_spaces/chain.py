@@ -93,8 +93,7 @@ def run_stages(
 def published(
     space: SearchSpace, *stages: Mapping[str, Option], size: int = 224, **choices: Option
 ) -> Architecture:
-    """A network of a paper at ImageNet's size, without early exits: the choices of its stages and of the
-    rest."""
+    """A paper's network at ImageNet's size, without early exits: the choices of its stages and the rest."""
     for position, stage in enumerate(stages):
         choices |= {f"stage{position}.{name}": option for name, option in stage.items()}
         if position < len(stages) - 1:
@@ -121,8 +120,7 @@ def _summarize(x: Feature, *earlier: Feature, channels: int, factor: int, name: 
 
 @block
 def _early_head(summary: Feature, *, kind: str, num_classes: int) -> Feature:
-    """A classifier of the summary; channels are mixed behind the pool, where a weight costs one
-    multiplication."""
+    """A classifier of the summary; channels are mixed behind the pool, at one multiplication per weight."""
     y = activation(summary)
     if kind == "linear":
         return linear(global_avg_pool(y), num_classes)

@@ -56,8 +56,7 @@ def _first_layer(x: Feature, channels: int, scales: int, *, name: str = "first")
 def _layer(
     features: tuple[Feature, ...], growth: int, *, scales: int, kept: int, name: str = "layer"
 ) -> tuple[Feature, ...]:
-    """One dense layer: each scale gets new channels, `growth` times its factor, half from the next finer
-    scale."""
+    """One dense layer: each scale gains channels, `growth` times its factor, half from the next finer one."""
     finer_left = len(features) - kept
     grown = []
     for scale in range(scales - kept, scales):

@@ -1,14 +1,13 @@
-"""A bundle comes back as it was written, and a damaged one is refused with one sentence."""
+"""A bundle comes back as it was written, and a wrong index is refused with one sentence."""
 
 import hashlib
 import json
-import os
-import zipfile
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from nas.bundle import Bundle, BundleModel, Latency, Level, SegmentFile, archive, write_bundle
+from nas.bundle import Bundle, BundleModel, Latency, Level, SegmentFile, write_bundle
 from nas.errors import BundleError
 
 
@@ -63,16 +62,8 @@ def folder(tmp_path):
     return tmp_path / "out" / "bundle"
 
 
-def _zip(path, members):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, data in members.items():
-            packed.writestr(name, data)
-    return path
-
-
-def _members(folder, prefix=""):
-    names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-    return {prefix + name: (folder / name).read_bytes() for name in names}
+def _contents(folder):
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_a_bundle_comes_back_as_it_was_written(folder):
@@ -101,9 +92,9 @@ def test_the_index_has_the_documented_form(folder):
     assert record["files"] == {}
 
 
-@pytest.mark.parametrize("prefix", ["", "bundle/"])
-def test_a_zip_is_as_good_as_the_folder(folder, tmp_path, prefix):
-    loaded = Bundle.load(_zip(tmp_path / "bundle.zip", _members(folder, prefix)))
+@pytest.mark.parametrize(("root", "base"), [("out/bundle", "."), ("out", "bundle")], ids=["in", "around"])
+def test_a_zip_is_as_good_as_the_folder(folder, tmp_path, root, base):
+    loaded = Bundle.load(shutil.make_archive(folder, "zip", tmp_path / root, base))
     assert loaded == BUNDLE
     assert loaded.read(MODEL.segments[2]) == FILES["models/tiny/trunk_1.onnx"]
 
@@ -132,12 +123,12 @@ def test_writing_again_replaces_the_bundle_and_leaves_nothing_else(folder):
 
 
 def test_a_write_that_fails_changes_nothing(folder):
-    before = _members(folder)
+    before = _contents(folder)
     incomplete = {name: data for name, data in FILES.items() if "head_1" not in name}
     for files in (incomplete, FILES | {"models/tiny/head_1.onnx": b"other"}, FILES | {"../outside": b""}):
         with pytest.raises(BundleError):
             write_bundle(folder, BUNDLE, files)
-    assert _members(folder) == before
+    assert _contents(folder) == before
     assert [file.name for file in folder.parent.iterdir()] == ["bundle"]
 
 
@@ -244,13 +235,13 @@ _TINY = ("models", "tiny")
     ],
 )
 @pytest.mark.parametrize("zipped", [False, True])
-def test_a_wrong_index_is_refused_with_one_sentence(folder, tmp_path, edit, sentence, zipped):
+def test_a_wrong_index_is_refused_with_one_sentence(folder, edit, sentence, zipped):
     record = json.loads((folder / "bundle.json").read_text())
     edit(record)
     (folder / "bundle.json").write_text(json.dumps(record))
     path = folder
     if zipped:
-        path = _zip(tmp_path / "bundle.zip", _members(folder))
+        path = shutil.make_archive(folder, "zip", folder)
         sentence = sentence.replace("models must be a file", "models must be in the zip")
         sentence = sentence.replace("none\\.onnx must be readable", "none\\.onnx must be in the zip")
     with pytest.raises(BundleError, match=sentence) as caught:
@@ -274,42 +265,6 @@ def test_an_index_that_is_no_object_is_refused(folder, text):
         Bundle.load(folder)
 
 
-def test_a_tampered_segment_is_refused_at_loading_and_at_reading(folder):
-    loaded = Bundle.load(folder)
-    (folder / "models/tiny/head_1.onnx").write_bytes(b"tampered")
-    with pytest.raises(BundleError, match=r"head_1\.onnx must have the sha256"):
-        Bundle.load(folder)
-    with pytest.raises(BundleError, match=r"head_1\.onnx must have the sha256"):
-        loaded.read(MODEL.segments[3])
-
-
-@pytest.mark.parametrize("zipped", [False, True])
-def test_further_files_are_as_safe_as_segments(folder, tmp_path, zipped):
-    notes = "models/tiny/notes.txt"
-    written = write_bundle(folder, BUNDLE, FILES | {notes: b"extra"})
-    assert written.files == {notes: hashlib.sha256(b"extra").hexdigest()}
-
-    def path():
-        return _zip(tmp_path / "bundle.zip", _members(folder, "bundle/")) if zipped else folder
-
-    assert Bundle.load(path()) == written
-    (folder / notes).write_bytes(b"other")
-    with pytest.raises(BundleError, match=r"notes\.txt must have the sha256"):
-        Bundle.load(path())
-    (folder / notes).unlink()
-    with pytest.raises(BundleError, match=r"notes\.txt must be"):
-        Bundle.load(path())
-
-
-@pytest.mark.parametrize("zipped", [False, True])
-def test_a_file_that_is_not_listed_is_refused(folder, tmp_path, zipped):
-    (folder / "models" / "new").mkdir()
-    (folder / "models" / "new" / "trunk_0.onnx").write_bytes(b"evil")
-    path = _zip(tmp_path / "bundle.zip", _members(folder)) if zipped else folder
-    with pytest.raises(BundleError, match=r"json lists, but has 'models/new/trunk_0\.onnx'; remove"):
-        Bundle.load(path)
-
-
 @pytest.mark.parametrize("bad", [object(), {1, 2}, float("nan"), float("inf"), {(1, 2): 3}])
 def test_what_is_no_json_is_refused_before_anything_is_written(tmp_path, bad):
     with pytest.raises(BundleError, match=r"must be plain JSON values, but got: .*; convert"):
@@ -330,71 +285,6 @@ def test_no_bundle_at_all_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "absent", tmp_path / "text"):
         with pytest.raises(BundleError, match=r"bundle\.json must be readable"):
             Bundle.load(path)
-
-
-def test_a_link_out_of_the_bundle_is_refused(folder, tmp_path):
-    outside = tmp_path / "outside.onnx"
-    inside = folder / "models/tiny/trunk_0.onnx"
-    inside.rename(outside)
-    inside.symlink_to(outside)
-    with pytest.raises(BundleError, match="must stay inside the bundle, but links to"):
-        Bundle.load(folder)
-
-
-def test_a_pipe_in_the_place_of_a_file_does_not_hang(folder):
-    (folder / "models/tiny/trunk_0.onnx").unlink()
-    os.mkfifo(folder / "models/tiny/trunk_0.onnx")
-    with pytest.raises(BundleError, match="must be a file"):
-        Bundle.load(folder)
-
-
-def test_a_huge_file_is_refused_before_it_is_read(folder):
-    os.truncate(folder / "models/tiny/trunk_0.onnx", archive.MAX_BYTES + 1)  # sparse: takes no disk
-    with pytest.raises(BundleError, match="must have at most 1073741824 bytes, but has 1073741825"):
-        Bundle.load(folder)
-
-
-@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "a\\evil", "C:evil"])
-def test_a_zip_with_names_that_leave_it_is_refused(folder, tmp_path, name):
-    path = _zip(tmp_path / "bundle.zip", _members(folder) | {name: b"evil"})
-    with pytest.raises(BundleError, match="must stay inside the bundle, but got"):
-        Bundle.load(path)
-
-
-def test_a_zip_with_a_name_twice_is_refused(folder, tmp_path):
-    path = _zip(tmp_path / "bundle.zip", _members(folder))
-    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as packed:
-        packed.writestr("bundle.json", b"{}")
-    with pytest.raises(BundleError, match="must have different names"):
-        Bundle.load(path)
-
-
-def test_a_zip_packed_in_an_unusual_way_is_refused(folder, tmp_path):
-    path = tmp_path / "bundle.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as packed:
-        packed.writestr("bundle.json", (folder / "bundle.json").read_bytes())
-    with pytest.raises(BundleError, match="must be stored or deflated"):
-        Bundle.load(path)
-
-
-def test_every_truncation_of_a_zip_is_refused(folder, tmp_path):
-    path = _zip(tmp_path / "bundle.zip", _members(folder))
-    data = path.read_bytes()
-    for length in range(0, len(data) - 1, 53):
-        path.write_bytes(data[:length])
-        with pytest.raises(BundleError):
-            Bundle.load(path)
-
-
-def test_every_flipped_byte_of_a_zip_is_refused_or_harmless(folder, tmp_path):
-    path = _zip(tmp_path / "bundle.zip", _members(folder))
-    data = path.read_bytes()
-    for i in range(0, len(data), 7):
-        path.write_bytes(data[:i] + bytes([data[i] ^ 0xFF]) + data[i + 1 :])
-        try:
-            assert Bundle.load(path) == BUNDLE
-        except BundleError:
-            continue
 
 
 def test_a_bundle_that_is_not_on_disk_has_no_files():

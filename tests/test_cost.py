@@ -1,5 +1,4 @@
-"""Costs equal fvcore's and thop's counts, add up over segments, and peaks equal those found by hand and by
-force."""
+"""Costs equal fvcore's and thop's, add up over segments; peaks equal those found by hand and by force."""
 
 import copy
 import math

@@ -37,8 +37,7 @@ def network(write: Callable[[Net, Feature], object]) -> Graph:
 
 
 def random_graph(rng: Random) -> Graph:
-    """Features read anywhere later, some never, up to five exits, some of which read an earlier exit's
-    logits."""
+    """Features read anywhere later or never, and up to five exits, some reading an earlier one's logits."""
 
     def write(net: Net, x: Feature) -> None:
         features, logits = [x], []

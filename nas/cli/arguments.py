@@ -41,8 +41,8 @@ def objective(text: str) -> str:
     direction, _, key = text.partition(":")
     if direction not in ("maximize", "minimize") or split_key(key)[0] not in OBJECTIVES:
         raise ArgumentTypeError(
-            "must be maximize:METRIC or minimize:METRIC, with @k for exit k and METRIC one of "
-            f"{', '.join(OBJECTIVES)}, but got {text!r}"
+            "must be maximize:METRIC or minimize:METRIC, "
+            f"with @k for exit k and METRIC one of {', '.join(OBJECTIVES)}, but got {text!r}"
         )
     return text
 

@@ -14,8 +14,7 @@ __all__ = ["compare_counts"]
 
 
 def compare_counts(graph: Graph) -> dict[str, dict[str, int]]:
-    """What others count in the torch model, all heads running, and what we count in the graph, by what is
-    counted."""
+    """By what is counted: others' counts of the torch model, all heads running, and ours of the graph."""
     from fvcore.nn import FlopCountAnalysis
     from thop import profile
 

@@ -83,8 +83,8 @@ def _check_options(arguments: Namespace, named: SearchSpace | Architecture) -> N
         )
     if arguments.data and binding != (None, None):
         raise SpaceError(
-            f"shape and classes must be given in one way, but got --data {arguments.data} and --input or "
-            "--classes; leave out one of them"
+            f"shape and classes must be given in one way, "
+            f"but got --data {arguments.data} and --input or --classes; leave out one of them"
         )
 
 
@@ -94,9 +94,9 @@ def _rebuilt(space: SearchSpace, named: Architecture) -> Architecture:
         return space.architecture(dict(named.choices))
     except SpaceError as error:
         raise SpaceError(
-            f"an architecture must fit the images, but the choices of this one, made for "
-            f"{named.input_shape}, do not fit {space.input_shape}: {error}; give another shape, or "
-            "name a space"
+            "an architecture must fit the images, but the choices of this one, "
+            f"made for {named.input_shape}, do not fit {space.input_shape}: {error}; "
+            "give another shape, or name a space"
         ) from None
 
 

@@ -56,8 +56,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         type=objective,
         metavar="DIRECTION:METRIC",
-        help="such as maximize:accuracy or minimize:latency_ms, once each (default: accuracy, and latency_ms "
-        "if the budget limits it, else macs)",
+        help="such as maximize:accuracy or minimize:latency_ms, once each "
+        "(default: accuracy, and latency_ms if the budget limits it, else macs)",
     )
     parser.add_argument("--seed", type=natural, help="what everything is drawn by (default 0)")
     parser.add_argument("--threads", type=positive, help="to train and to measure with (default 1)")

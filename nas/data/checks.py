@@ -55,14 +55,13 @@ def check_part(x: Images, y: Labels, part: str, num_classes: int) -> None:
     wrong = np.flatnonzero((y < 0) | (y >= num_classes))
     if len(wrong):
         raise DataError(
-            f"labels in y_{part} must be from 0 to {num_classes - 1}, but {len(wrong)} are not, the first "
-            f"being {y[wrong[0]]} at index {wrong[0]}; number the classes from 0"
+            f"labels in y_{part} must be from 0 to {num_classes - 1}, but {len(wrong)} are not, "
+            f"the first being {y[wrong[0]]} at index {wrong[0]}; number the classes from 0"
         )
 
 
 def check_classes(y: Labels, classes: Sequence[str], minimum: int) -> None:
-    """Raise DataError unless there are two classes, all with different names, each with at least `minimum` of
-    the training labels."""
+    """Raise DataError unless two classes or more have names of their own and `minimum` training labels."""
     if len(classes) < 2:
         raise DataError(f"data must have at least 2 classes, but got {tuple(classes)}; add a class")
     seen: set[str] = set()
@@ -87,6 +86,6 @@ def _check_finite(x: NDArray[Any], name: str) -> None:
     wrong = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
     if len(wrong):
         raise DataError(
-            f"{name} must be finite, but {len(wrong)} images hold NaN or infinity, the first being image "
-            f"{wrong[0]}; repair or drop them"
+            f"{name} must be finite, but {len(wrong)} images hold NaN or infinity, "
+            f"the first being image {wrong[0]}; repair or drop them"
         )

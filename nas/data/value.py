@@ -145,7 +145,7 @@ def _class_numbers(y: Labels) -> tuple[str, ...]:
     largest = int(y.max(initial=-1))
     if largest >= len(y):  # some class has no image; do not make a name for each of perhaps billions
         raise DataError(
-            f"labels in y_train must number the classes from 0 without a gap, but the largest of {len(y)} is "
-            f"{largest}; renumber them"
+            f"labels in y_train must number the classes from 0 without a gap, "
+            f"but the largest of {len(y)} is {largest}; renumber them"
         )
     return tuple(str(label) for label in range(largest + 1))

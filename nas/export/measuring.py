@@ -28,8 +28,10 @@ _TOLERANCE = 1e-3  # of the largest logit; single precision differs by about 1e-
 @final
 @dataclass(frozen=True, kw_only=True)
 class MeasuredExit:
-    """One exit of an exported network. Accuracy, 0 to 1, is on validation images, which may choose levels;
-    that on test images may not."""
+    """One exit of an exported network.
+
+    Accuracy, 0 to 1, is on validation images, which may choose levels; that on test images may not.
+    """
 
     model: str
     exit: int

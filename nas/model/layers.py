@@ -1,5 +1,4 @@
-"""The torch layer of each op: torch's own modules where there is one, so that tools for torch see what they
-know."""
+"""The torch layer of each op: torch's own module where there is one, which tools for torch know."""
 
 from __future__ import annotations
 
@@ -29,14 +28,14 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 
 @singledispatch
 def torch_layer(op: Op, *in_shapes: Shape) -> nn.Module:
-    """The module that computes an op, its weights drawn from torch's global generator. Register one for an
-    op of your own: `torch_layer.register`.
+    """The module that computes an op, its weights drawn from torch's global generator.
 
-    The names of its parameters and buffers are those of `op.weights` and `op.buffers`.
+    Register one for an op of your own: `torch_layer.register`. The names of its parameters and buffers are
+    those of `op.weights` and `op.buffers`.
     """
     raise SpaceError(
-        f"an op must have a torch layer, but {type(op).__name__} has none; register one with "
-        "nas.model.torch_layer"
+        f"an op must have a torch layer, but {type(op).__name__} has none; "
+        "register one with nas.model.torch_layer"
     )
 
 

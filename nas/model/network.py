@@ -30,8 +30,7 @@ FILE_FORMAT = "nas-model-1"
 
 @final
 class Model(nn.Module):
-    """The layers of a graph with weights; names of the state dict are the graph's,
-    `stage1.block0.conv.weight`.
+    """The layers of a graph with weights, under the graph's names: `stage1.block0.conv.weight`.
 
     Weights are drawn from `seed` in the graph's canonical order: graphs with the same id start equal, however
     they were written. The state of torch's random generator does not change.
@@ -98,8 +97,7 @@ class Model(nn.Module):
         return model
 
     def _tensors(self) -> dict[str, Tensor]:
-        """The tensors in the state dict, without batch normalization's count of batches, which nothing
-        reads."""
+        """The tensors in the state dict but batch normalization's count of batches, which nothing reads."""
         return {
             key: value for key, value in self.state_dict().items() if not key.endswith("num_batches_tracked")
         }
@@ -107,8 +105,7 @@ class Model(nn.Module):
 
 @final
 class _Step(NamedTuple):
-    """Layers run one after the other: the first on features read by index, the others on the result
-    before."""
+    """Layers run in turn: the first on features read by index, each other on the result before it."""
 
     first: nn.Module
     others: tuple[nn.Module, ...]
@@ -118,8 +115,10 @@ class _Step(NamedTuple):
 
 
 def _plan(graph: Graph, layers: Mapping[str, nn.Module]) -> tuple[tuple[_Step, ...], tuple[int, ...]]:
-    """The steps of a graph, and the features that are results. Feature 0 is the image, i + 1 the result of
-    step i."""
+    """The steps of a graph, and which features are logits.
+
+    Feature 0 is the image, i + 1 the result of step i.
+    """
     nodes = iter(graph.nodes)
     chains = [[next(nodes) for _ in chain.layers] for chain in graph.chains]
     ends = list(accumulate([chain.length for chain in graph.chains]))

@@ -58,8 +58,7 @@ def onnx_model(
 
 
 def shipped_segments(graph: Graph) -> tuple[Segment, ...]:
-    """The segments that become files: the image is an input like any other, a trunk with nothing to do is
-    left out."""
+    """The segments that become files: the image is an input like any other, and idle trunks are left out."""
     return tuple(part for part in map(_as_shipped, graph.segments()) if part.outputs)
 
 
@@ -130,8 +129,8 @@ def _own_weights(node: Node, weights: Weights) -> dict[str, NDArray[np.float32]]
         if value is None or value.shape != shape:
             got = "none" if value is None else value.shape
             raise SpaceError(
-                f"weights must hold {node.name}.{name} of shape {shape}, but got {got}; take them from the "
-                "model of this graph"
+                f"weights must hold {node.name}.{name} of shape {shape}, but got {got}; "
+                "take them from the model of this graph"
             )
         own[name] = value
     return own

@@ -88,8 +88,8 @@ class LayerWriter:
 def onnx_nodes(op: Op, layer: LayerWriter) -> None:
     """Write the ONNX nodes of one op; the last of them makes `layer.output`."""
     raise SpaceError(
-        f"an op must have an ONNX rule to be exported, but {type(op).__name__} has none; register one with "
-        "nas.onnx.onnx_nodes.register"
+        f"an op must have an ONNX rule to be exported, but {type(op).__name__} has none; "
+        "register one with nas.onnx.onnx_nodes.register"
     )
 
 

@@ -82,9 +82,9 @@ def _bundle_parts(bundle: Bundle, figures: dict[str, Figure]) -> list[str]:
     dial = [bundle.levels[number] for number in undominated(bundle.levels)]
     first, last = dial[0], dial[-1]
     text = (
-        f"{len(bundle.levels)} levels. The {len(dial)} that no other beats go from "
-        f"{first.accuracy:.2%} accuracy at "
-        f"{first.macs / 1e6:.3g} MMAC to {last.accuracy:.2%} at {last.macs / 1e6:.3g} MMAC."
+        f"{len(bundle.levels)} levels. The {len(dial)} that no other beats go "
+        f"from {first.accuracy:.2%} accuracy at {first.macs / 1e6:.3g} MMAC "
+        f"to {last.accuracy:.2%} at {last.macs / 1e6:.3g} MMAC."
     )
     parts = ["<h2>Levels of the bundle</h2>", f"<p>{text}</p>"]
     times = level_points(bundle)

@@ -64,8 +64,7 @@ def exit_table(bundle: Bundle) -> Table:
 
 
 def trial_table(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Table:
-    """Trials with the objectives and two costs that always are known; what became of them, unless all are
-    complete."""
+    """Trials with objectives and two costs always known; what became of them, unless all are complete."""
     metrics = tuple(dict.fromkeys((*(objective.metric for objective in objectives), "macs", "params")))
     told = any(trial.state != "complete" for trial in trials)
     rows = [

@@ -69,8 +69,7 @@ class Engine:
     def tell(
         self, asked: optuna.Trial, trial: Trial, *, excess: Mapping[str, float], values: Sequence[float]
     ) -> None:
-        """Finish an asked trial and store it, in one write. `values` are the objectives' where it is
-        complete."""
+        """Finish an asked trial and store it in one write; `values` are the objectives' if it is complete."""
         for key, over in excess.items():
             asked.set_constraint(key, over)
         for key, value in trial.to_json().items():

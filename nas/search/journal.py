@@ -138,8 +138,8 @@ def read_trials(study: optuna.Study) -> list[Trial]:
     for place, trial in enumerate(trials):
         if trial.number != place:
             raise StudyError(
-                f"trials of {study.study_name} must be stored without gaps, but in place of trial {place} is "
-                f"trial {trial.number}; restore study.journal from a copy"
+                f"trials of {study.study_name} must be stored without gaps, "
+                f"but in place of trial {place} is trial {trial.number}; restore study.journal from a copy"
             )
     return trials
 

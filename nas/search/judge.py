@@ -147,8 +147,8 @@ class Judge:
             )
             if exit is not None and not all(_takes_exit(function) for function in functions if function):
                 raise StudyError(
-                    f"a cost at an exit must be a function of (candidate, exit=k), but the one for {key} "
-                    "takes no exit; add exit=None to its arguments"
+                    f"a cost at an exit must be a function of (candidate, exit=k), "
+                    f"but the one for {key} takes no exit; add exit=None to its arguments"
                 )
 
     def _ask(self, key: str, candidate: Candidate, *, measuring: bool) -> float:
@@ -189,8 +189,8 @@ def to_number(value: Any, name: str) -> float:
 def _p50_ms(measured: Any) -> float:
     if not isinstance(measured, Latency):
         raise StudyError(
-            f"measure must give a nas.bundle.Latency, but gave {measured!r}; give numbers by "
-            "costs={'latency_ms': …}"
+            f"measure must give a nas.bundle.Latency, but gave {measured!r}; "
+            "give numbers by costs={'latency_ms': …}"
         )
     return measured.p50_ms
 

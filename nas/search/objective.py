@@ -72,6 +72,6 @@ def objective_from_json(values: Mapping[str, Any]) -> Objective:
         case {"minimize": str(metric)}:
             return Minimize(metric)
     raise StudyError(
-        f"an objective must read like {{'maximize': 'accuracy'}}, but got {values!r}; give direction and "
-        "metric"
+        f"an objective must read like {{'maximize': 'accuracy'}}, but got {values!r}; "
+        "give direction and metric"
     )

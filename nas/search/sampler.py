@@ -18,8 +18,10 @@ __all__ = ["SAMPLERS", "Given", "SteadyNsga2", "make_sampler", "sampler_name"]
 
 @final
 class SteadyNsga2(NSGAIISampler):
-    """NSGA-II that is the same after a restart: Optuna's orders a generation's parents differently when it
-    asks for them first than when it asks again."""
+    """NSGA-II that is the same after a restart.
+
+    Optuna's orders a generation's parents differently when it asks for them first than when it asks again.
+    """
 
     def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
         return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
@@ -39,8 +41,10 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
 
 @final
 class Given(BaseSampler):
-    """Proposes known parameters on behalf of another sampler, which keeps its books on the trial as on its
-    own: an enqueued trial would belong to no generation of NSGA-II."""
+    """Proposes known parameters on behalf of another sampler, which keeps its books as on its own trials.
+
+    An enqueued trial would belong to no generation of NSGA-II.
+    """
 
     def __init__(self, sampler: BaseSampler, params: Mapping[str, Any]) -> None:
         self._sampler = sampler

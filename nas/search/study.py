@@ -1,5 +1,4 @@
-"""The search: proposes networks, drops those outside the budget or known already, evaluates the rest, and
-continues where it stopped."""
+"""The search: proposes networks, evaluates those new and within budget, and continues where it stopped."""
 
 from __future__ import annotations
 
@@ -146,8 +145,8 @@ class Study:
         last, states = self._trials[-1], Counter(trial.state for trial in self._trials)
         if last.state == "failed" and states["failed"] >= _MOST_FAILURES and not states["complete"]:
             raise StudyError(
-                f"one of the first networks must be complete, but {states['failed']} failed, the last "
-                f"because {last.reason}; mend that, and search in this folder again"
+                f"one of the first networks must be complete, but {states['failed']} failed, "
+                f"the last because {last.reason}; mend that, and search in this folder again"
             )
 
     def _next(self, engine: Engine) -> Trial | None:
@@ -229,8 +228,8 @@ def _read_metrics(result: Any) -> dict[str, float]:
     """What an evaluation gave; `StudyError` if that is not as it must be."""
     if not isinstance(result, Mapping):
         raise StudyError(
-            f"an evaluation must give its metrics by name, but gave {result!r}; return such as "
-            "{'accuracy': 0.9}"
+            f"an evaluation must give its metrics by name, but gave {result!r}; "
+            "return such as {'accuracy': 0.9}"
         )
     return {key: to_number(value, key) for key, value in result.items()}
 
@@ -255,8 +254,8 @@ def _fault(values: Mapping[str, float]) -> str:
 def _check_objectives(objectives: Sequence[Objective]) -> None:
     if not isinstance(objectives, Sequence) or not all(isinstance(each, Objective) for each in objectives):
         raise StudyError(
-            f"objectives must be Maximize or Minimize of a metric, but got {objectives!r}; give such as "
-            "[Maximize('accuracy'), Minimize('macs')]"
+            f"objectives must be Maximize or Minimize of a metric, but got {objectives!r}; "
+            "give such as [Maximize('accuracy'), Minimize('macs')]"
         )
     metrics = [objective.metric for objective in objectives]
     if not metrics or len(set(metrics)) < len(metrics):

@@ -68,8 +68,8 @@ class Trial:
             )
         except (KeyError, TypeError) as error:
             raise StudyError(
-                f"a trial must have number, architecture, state, values, …, but it lacks: {error!r}; restore "
-                "the journal from a copy"
+                f"a trial must have number, architecture, state, values, …, but it lacks: {error!r}; "
+                "restore the journal from a copy"
             ) from None
 
 

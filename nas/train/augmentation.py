@@ -24,8 +24,7 @@ CHARACTERS = frozenset({"digits", "emnist", "kmnist", "mnist", "svhn"})
 
 
 def augmentation_for(name: str, data_name: str) -> str:
-    """The augmentation that `name` stands for: `auto` is `shift` for digits and letters, else
-    `shift-flip`."""
+    """The augmentation that `name` means: `auto` is `shift` for digits and letters, else `shift-flip`."""
     if name != "auto":
         return name
     return "shift" if data_name in CHARACTERS else "shift-flip"

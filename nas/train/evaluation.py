@@ -29,8 +29,7 @@ def predict(model: Model, images: NDArray[np.uint8], batch_size: int = 256) -> l
 
 
 def accuracies(model: Model, x: NDArray[np.uint8], y: NDArray[np.int64]) -> tuple[float, ...]:
-    """Share of images whose largest logit is that of their label, at every exit; TrainingError where a logit
-    is not finite."""
+    """Share of images whose largest logit is their label's, by exit; TrainingError if one is not finite."""
     exits = predict(model, x)
     for exit, logits in enumerate(exits):
         wrong = np.count_nonzero(~np.isfinite(logits).all(axis=1))

@@ -39,18 +39,17 @@ def fit(
     checkpoint: Path | str | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
-    """Train a model in place on the training images, with their mean and deviation, and leave it ready for
-    evaluation.
+    """Train a model in place on the training images and leave it ready for evaluation.
 
-    With `checkpoint`, that file is written after every epoch, and a training that it holds is continued: the
-    result is the same as without the interruption.
+    The model normalizes by their mean and deviation. With `checkpoint`, that file is written after every
+    epoch, and a training that it holds is continued: the result is the same as without the interruption.
     """
     graph, path = model.graph, Path(checkpoint) if checkpoint else None
     if (graph.input_shape, graph.num_classes) != (data.input_shape, data.num_classes):
         raise DataError(
-            f"a network must be built for the data, but it is for images {graph.input_shape} of "
-            f"{graph.num_classes} classes, and {data.name} has {data.input_shape} of {data.num_classes}; "
-            "use space.at"
+            "a network must be built for the data, "
+            f"but it is for images {graph.input_shape} of {graph.num_classes} classes, "
+            f"and {data.name} has {data.input_shape} of {data.num_classes}; use space.at"
         )
     model.set_normalization(data.mean, data.std)
     with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
@@ -109,8 +108,7 @@ def _batches(data: Data, config: TrainConfig, draws: torch.Generator) -> Iterato
 
 
 def learning_rate(config: TrainConfig, epoch: float, step: float) -> float:
-    """Rises to its largest during the warm-up, then falls as a cosine; `step` is the length of one in
-    epochs."""
+    """Rises to its largest in the warm-up, then falls as a cosine; `step` is a step's length in epochs."""
     warmup = min(config.warmup_epochs, config.epochs / 10)
     if epoch < warmup:
         return config.learning_rate * min(1.0, (epoch + step) / warmup)

@@ -1,5 +1,4 @@
-"""What changes while a network is trained: its weights, the optimizer, the moving average; and its
-checkpoints."""
+"""What changes in training, and its checkpoints: weights, optimizer and the weights' moving average."""
 
 from __future__ import annotations
 
@@ -27,8 +26,7 @@ FILE_FORMAT = "nas-checkpoint-1"
 
 @final
 class TrainingState:
-    """A model being trained by an optimizer, and the moving average of its weights if the config wants
-    one."""
+    """A model in training, its optimizer, and the moving average of its weights if the config wants one."""
 
     def __init__(self, model: Model, config: TrainConfig) -> None:
         self.model = model

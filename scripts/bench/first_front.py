@@ -35,8 +35,7 @@ def commands(run: Path, quick: bool) -> list[list[str]]:
 
 
 def nas(arguments: list[str]) -> str:
-    """One command, shown as it would be typed, and what it prints; it continues what an interrupted run
-    left."""
+    """What one command prints; it is shown as typed, and continues what an interrupted run left."""
     print("$ nas", *arguments, file=sys.stderr)
     command = [sys.executable, "-m", "nas", *arguments]
     return subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout

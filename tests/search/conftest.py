@@ -1,13 +1,18 @@
-"""A small space with twins, exits and conditional choices, and all that can be known of it by enumeration."""
+"""A small space with twins, exits and conditional choices, all that can be known of it, and studies of it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nas.bundle import Latency
 from nas.choices import Option
 from nas.layers import conv, global_avg_pool, linear
 from nas.net import Feature, Net
-from nas.space import Architecture, SearchSpace
+from nas.search import Maximize, Minimize, Study
+from nas.search.study import Evaluate
+from nas.space import Architecture, Candidate, SearchSpace
 
 
 def head(x: Feature, classes: int) -> Feature:
@@ -50,3 +55,35 @@ def space() -> SearchSpace:
 def enumerated() -> Callable[[SearchSpace], dict[str, Architecture]]:
     """Every network of a space, by id."""
     return lambda space: {architecture.id: architecture for architecture in enumerate_space(space)}
+
+
+@pytest.fixture
+def accuracy() -> Callable[[str], float]:
+    """The accuracy of the network with this id: arbitrary, but always the same."""
+    return lambda id: int(id[:6], 16) / 16**6
+
+
+@pytest.fixture
+def evaluate(accuracy: Callable[[str], float]) -> Evaluate:
+    def evaluate(candidate: Candidate) -> dict[str, float]:
+        return {"accuracy": accuracy(candidate.id)}
+
+    return evaluate
+
+
+@pytest.fixture
+def start(evaluate: Evaluate) -> Callable[..., Study]:
+    """Starts or continues the study of a space in a folder."""
+
+    def start(space: SearchSpace, folder: Path, **settings: Any) -> Study:
+        objectives = (Maximize("accuracy"), Minimize("macs"))
+        defaults = {"objectives": objectives, "evaluate": evaluate, "sampler": "random"}
+        return Study(space, folder, **(defaults | settings))
+
+    return start
+
+
+@pytest.fixture
+def latency() -> Callable[[float], Latency]:
+    """What a measurement with this median gives."""
+    return lambda p50_ms: Latency(p50_ms=p50_ms, p95_ms=p50_ms, spread=0.0, runs=1, target="test")

@@ -155,8 +155,7 @@ def test_warm_up_and_decay() -> None:
 
 
 def test_an_average_with_its_own_statistics() -> None:
-    """Weights that hardly move: the average is what they were, and statistics are the data's, not their
-    start."""
+    """Weights hardly move: the average is what they were, and statistics are the data's, not the initial."""
     model = Model(sample())
     before = model.weights()
     fit(model, few(), TrainConfig(epochs=1, learning_rate=1e-9, ema_decay=0.9, batch_size=60, augment="none"))
