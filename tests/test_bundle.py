@@ -4,10 +4,11 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from nas.bundle import Bundle, BundleModel, Latency, Level, SegmentFile, write_bundle
+from nas.bundle import Bundle, BundleModel, Certificate, Latency, Level, SegmentFile, write_bundle
 from nas.errors import BundleError
 
 
@@ -48,9 +49,25 @@ BUNDLE = Bundle(
             exit=1,
             accuracy=1.0,
             macs=4000,
-            latency=Latency(p50_ms=0.75, p95_ms=1.5, spread=0.2, runs=40, target="a chip, 1 thread"),
+            latency=Latency(
+                p50_ms=0.75,
+                p95_ms=1.5,
+                low_ms=0.7,
+                high_ms=0.8,
+                spread=0.2,
+                runs=40,
+                slowdown=1.5,
+                target="a chip, 1 thread",
+            ),
             thresholds=(0.5, 2.0),
+            keeps_budget=True,
         ),
+    ),
+    certificate=Certificate(
+        budget="latency<=1ms",
+        measured=datetime(2026, 1, 31, 12, tzinfo=UTC),
+        versions={"onnxruntime": "1.2"},
+        conditions={"host_load": 0.25, "host_cores": None},
     ),
     provenance={"seed": 0, "versions": {"onnxruntime": "1.2"}},
 )
@@ -79,16 +96,26 @@ def test_the_index_has_the_documented_form(folder):
     assert (record["format"], record["version"]) == ("nas-dial-bundle", 1)
     assert record["input"] == {"shape": [1, 8, 8], "dtype": "uint8"}
     assert record["models"]["tiny"]["segments"][0]["file"] == "models/tiny/trunk_0.onnx"
-    level = record["levels"][0]
-    assert level["latency_ms"] == {
-        "p50": 0.25,
-        "p95": 0.5,
-        "spread": 0.1,
-        "runs": 50,
+    first, last = record["levels"]
+    assert last["latency_ms"] == {
+        "p50": 0.75,
+        "p95": 1.5,
+        "low": 0.7,
+        "high": 0.8,
+        "spread": 0.2,
+        "runs": 40,
+        "slowdown": 1.5,
         "target": "a chip, 1 thread",
     }
-    assert level["energy_mj"] == 0.5
-    assert record["levels"][1]["energy_mj"] is None
+    assert [first["latency_ms"][key] for key in ("low", "high", "slowdown")] == [None, None, 1]
+    assert [level["energy_mj"] for level in (first, last)] == [0.5, None]
+    assert [level["keeps_budget"] for level in (first, last)] == [None, True]
+    assert record["certificate"] == {
+        "budget": "latency<=1ms",
+        "measured": "2026-01-31T12:00:00+00:00",
+        "versions": {"onnxruntime": "1.2"},
+        "conditions": {"host_load": 0.25, "host_cores": None},
+    }
     assert record["files"] == {}
 
 
@@ -210,6 +237,17 @@ _TINY = ("models", "tiny")
         (_set("levels", 0, "latency_ms", 3), r"levels\[0\]\.latency_ms must be an object, but got 3"),
         (_set("levels", 1, "thresholds", ["x"]), r"levels\[1\]\.thresholds must be a finite number"),
         (_drop("levels", 0, "thresholds"), r"levels\[0\] must have the key 'thresholds'"),
+        (_drop("levels", 0, "keeps_budget"), r"levels\[0\] must have the key 'keeps_budget'"),
+        (_set("levels", 0, "keeps_budget", 1), r"levels\[0\]\.keeps_budget must be true or false, but got 1"),
+        (_drop("levels", 0, "latency_ms", "slowdown"), r"latency_ms must have the key 'slowdown'"),
+        (_set("levels", 0, "latency_ms", "high", "?"), r"latency_ms\.high must be a finite number .* '\?'"),
+        (_drop("certificate"), "bundle.json must have the key 'certificate'"),
+        (_set("certificate", []), r"certificate must be an object, but got \[\]"),
+        (_set("certificate", "budget", None), r"certificate\.budget must be text, but got None"),
+        (_set("certificate", "measured", "noon"), r"certificate\.measured must be a date and time .* 'noon'"),
+        (_set("certificate", "measured", "2026-01-31T12:00:00"), "certificate.measured must be a date"),
+        (_set("certificate", "versions", "x", 3), r"certificate\.versions\.x must be text, but got 3"),
+        (_set("certificate", "conditions", "x", "y"), r"certificate\.conditions\.x must be a finite number"),
         (_set("classes", ["a", "a"]), "classes must be a list of one or more different texts"),
         (_set("classes", []), "classes must be a list of one or more different texts"),
         (_set("input", "shape", [8, 8]), r"three sizes \[C, H, W\], but got uint8 and \[8, 8\]"),

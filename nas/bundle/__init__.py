@@ -1,5 +1,6 @@
 """What ships to a device: exported networks, their levels and where they come from; no torch, no numpy."""
 
+from nas.bundle.certificate import Certificate as Certificate
 from nas.bundle.contents import IMAGE as IMAGE
 from nas.bundle.contents import LOGITS as LOGITS
 from nas.bundle.contents import Bundle as Bundle
@@ -15,6 +16,7 @@ __all__ = [
     "LOGITS",
     "Bundle",
     "BundleModel",
+    "Certificate",
     "Latency",
     "Level",
     "SegmentFile",

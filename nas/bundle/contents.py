@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from nas.bundle import archive, fields
+from nas.bundle.certificate import Certificate
 from nas.bundle.fields import broken
 from nas.bundle.level import Level, check_dial
 from nas.errors import BundleError
@@ -112,6 +113,7 @@ class Bundle:
     classes: tuple[str, ...]
     models: tuple[BundleModel, ...]
     levels: tuple[Level, ...]
+    certificate: Certificate | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict, hash=False)
     files: Mapping[str, str] = field(default_factory=dict, hash=False)
     path: Path | None = field(default=None, compare=False)
@@ -150,6 +152,7 @@ class Bundle:
             "classes": list(self.classes),
             "models": {model.name: model.to_json() for model in self.models},
             "levels": [level.to_json() for level in self.levels],
+            "certificate": None if self.certificate is None else self.certificate.to_json(),
             "provenance": dict(self.provenance),
             "files": dict(self.files),
         }
@@ -163,11 +166,13 @@ class Bundle:
                 raise BundleError(f"{rule}; update nas-dial or export the bundle again")
         models = fields.field(record, "models", dict, _INDEX)
         levels = fields.field(record, "levels", list, _INDEX)
+        certificate = fields.value(record, "certificate", _INDEX)
         bundle = cls(
             input_shape=_input_shape(fields.field(record, "input", dict, _INDEX)),
             classes=fields.texts(record, "classes", _INDEX),
             models=tuple(BundleModel.from_json(name, model) for name, model in models.items()),
             levels=tuple(Level.from_json(level, f"levels[{i}]") for i, level in enumerate(levels)),
+            certificate=None if certificate is None else Certificate.from_json(certificate),
             provenance=fields.field(record, "provenance", dict, _INDEX),
             files=_further_files(fields.field(record, "files", dict, _INDEX)),
         )

@@ -2,13 +2,31 @@
 
 import json
 import math
+from datetime import datetime
 from typing import Any, TypeVar
 
 from nas.errors import BundleError
 
-__all__ = ["broken", "count", "field", "number", "numbers", "parse", "texts", "value"]
+__all__ = [
+    "broken",
+    "count",
+    "field",
+    "moment",
+    "number",
+    "numbers",
+    "optional_number",
+    "parse",
+    "texts",
+    "value",
+]
 
-_KINDS: dict[type, str] = {str: "text", int: "a whole number", dict: "an object", list: "a list"}
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    dict: "an object",
+    int: "a whole number",
+    list: "a list",
+    str: "text",
+}
 _T = TypeVar("_T")
 
 
@@ -55,9 +73,27 @@ def number(record: object, key: str, where: str, high: float = math.inf) -> floa
     return _finite(value(record, key, where), f"{where}.{key}", high)
 
 
+def optional_number(record: object, key: str, where: str) -> float | None:
+    """As `number`, or null."""
+    return None if value(record, key, where) is None else number(record, key, where)
+
+
 def numbers(record: object, key: str, where: str) -> tuple[float, ...]:
     """The list of finite numbers under `key`, none below 0."""
     return tuple(_finite(item, f"{where}.{key}", math.inf) for item in field(record, key, list, where))
+
+
+def moment(record: object, key: str, where: str) -> datetime:
+    """The date and time under `key`, which must say its offset from UTC."""
+    text = field(record, key, str, where)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        example = "such as 2026-01-31T12:00:00+00:00"
+        raise broken(f"{where}.{key}", f"be a date and time {example}, but got {_short(text)}")
+    return found
 
 
 def texts(record: object, key: str, where: str) -> tuple[str, ...]:

@@ -13,13 +13,26 @@ __all__ = ["Latency", "Level", "check_dial", "undominated"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Time of one inference on a named target; `spread` is the interquartile range over the median."""
+    """Time of one inference on a named target."""
 
     p50_ms: float
+    """The median where nothing else disturbs the target."""
     p95_ms: float
+    """The 95th percentile of all runs, disturbed ones too."""
     spread: float
+    """The interquartile range of all runs over their median."""
     runs: int
     target: str
+    low_ms: float | None = None
+    """With `high_ms`, where the median of another such measurement lies; None where that is not known."""
+    high_ms: float | None = None
+    slowdown: float = 1.0
+    """By what the median was divided, because the whole target was slower than it can be; at least 1."""
+
+    @property
+    def upper_ms(self) -> float:
+        """Upper bound of the median: `high_ms`, or the median itself where that is not known."""
+        return self.p50_ms if self.high_ms is None else self.high_ms
 
     def to_json(self) -> dict[str, Any]:
         """The value as it stands under a key that names the unit, `latency_ms`."""
@@ -29,6 +42,9 @@ class Latency:
             "spread": self.spread,
             "runs": self.runs,
             "target": self.target,
+            "low": self.low_ms,
+            "high": self.high_ms,
+            "slowdown": self.slowdown,
         }
 
     @classmethod
@@ -43,6 +59,9 @@ class Latency:
             spread=fields.number(record, "spread", where),
             runs=fields.count(record, "runs", where),
             target=fields.field(record, "target", str, where),
+            low_ms=fields.optional_number(record, "low", where),
+            high_ms=fields.optional_number(record, "high", where),
+            slowdown=fields.number(record, "slowdown", where),
         )
 
 
@@ -58,6 +77,8 @@ class Level:
     latency: Latency | None = None
     energy_mj: float | None = None
     thresholds: tuple[float, ...] | None = None
+    keeps_budget: bool | None = None
+    """Whether the upper bound of the latency kept the budget; None where no latency is limited here."""
 
     def to_json(self) -> dict[str, Any]:
         """The level as an entry of bundle.json."""
@@ -69,13 +90,14 @@ class Level:
             "latency_ms": None if self.latency is None else self.latency.to_json(),
             "energy_mj": self.energy_mj,
             "thresholds": None if self.thresholds is None else list(self.thresholds),
+            "keeps_budget": self.keeps_budget,
         }
 
     @classmethod
     def from_json(cls, record: object, where: str = "level") -> Self:
         """Read what `to_json` wrote; `where` begins the sentence of an error."""
-        latency, energy_mj, thresholds = (
-            fields.value(record, key, where) for key in ("latency_ms", "energy_mj", "thresholds")
+        latency, thresholds, keeps = (
+            fields.value(record, key, where) for key in ("latency_ms", "thresholds", "keeps_budget")
         )
         return cls(
             model=fields.field(record, "model", str, where),
@@ -83,8 +105,9 @@ class Level:
             accuracy=fields.number(record, "accuracy", where, high=1),
             macs=fields.count(record, "macs", where),
             latency=None if latency is None else Latency.from_json(latency, f"{where}.latency_ms"),
-            energy_mj=None if energy_mj is None else fields.number(record, "energy_mj", where),
+            energy_mj=fields.optional_number(record, "energy_mj", where),
             thresholds=None if thresholds is None else fields.numbers(record, "thresholds", where),
+            keeps_budget=None if keeps is None else fields.field(record, "keeps_budget", bool, where),
         )
 
 

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nas.data import load_data
+from nas.errors import SpaceError
 from nas.metric import METRICS, split_key
+from nas.op import Shape
+from nas.space import Architecture, SearchSpace
 
-__all__ = ["OBJECTIVES", "add_folder", "add_json", "natural", "objective", "positive", "several", "shape"]
+if TYPE_CHECKING:
+    from nas.latency import Calibration
+
+__all__ = [
+    "OBJECTIVES",
+    "add_binding",
+    "add_folder",
+    "add_json",
+    "natural",
+    "objective",
+    "positive",
+    "read_binding",
+    "several",
+    "shape",
+]
 
 OBJECTIVES = tuple(name for name in METRICS if name != "energy_mj")
 """What a search on the command line knows of a network, at its last exit or at exit k as METRIC@k."""
@@ -19,6 +38,27 @@ def add_folder(parser: ArgumentParser) -> None:
 
 def add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+
+
+def add_binding(parser: ArgumentParser) -> None:
+    parser.add_argument("--input", type=shape, metavar="C,H,W", help="shape of an image")
+    parser.add_argument("--classes", type=positive, metavar="K", help="number of classes")
+    parser.add_argument("--data", metavar="DATA", help="take shape and classes from data, such as digits")
+
+
+def read_binding(
+    arguments: Namespace, default: SearchSpace | Architecture | Calibration
+) -> tuple[Shape, int]:
+    """The shape and classes asked for, else those of the default; `SpaceError` if asked for in two ways."""
+    if not arguments.data:
+        return arguments.input or default.input_shape, arguments.classes or default.num_classes
+    if (arguments.input, arguments.classes) != (None, None):
+        raise SpaceError(
+            f"shape and classes must be given in one way, "
+            f"but got --data {arguments.data} and --input or --classes; leave out one of them"
+        )
+    data = load_data(arguments.data)
+    return data.input_shape, data.num_classes
 
 
 def positive(text: str) -> int:

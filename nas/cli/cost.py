@@ -17,13 +17,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from nas.cli.arguments import add_json, natural, positive, shape
+from nas.cli.arguments import add_binding, add_json, natural, positive, read_binding
 from nas.cli.output import write_json, write_table
 from nas.cost import Cost
-from nas.data import load_data
 from nas.errors import SpaceError
 from nas.graph import Graph
-from nas.op import Shape
 from nas.report.tables import Table
 from nas.space import Architecture, SearchSpace, load_space
 
@@ -36,9 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--sample", type=positive, metavar="N", help="networks drawn from a space (default 1)"
     )
     parser.add_argument("--seed", type=natural, help="what they are drawn by (default 0)")
-    parser.add_argument("--input", type=shape, metavar="C,H,W", help="shape of an image")
-    parser.add_argument("--classes", type=positive, metavar="K", help="number of classes")
-    parser.add_argument("--data", metavar="DATA", help="take shape and classes from data, such as digits")
+    add_binding(parser)
     parser.add_argument("--compare", action="store_true", help="count with fvcore and thop too (needs torch)")
     add_json(parser)
 
@@ -61,7 +57,7 @@ def _networks(arguments: Namespace) -> list[tuple[Architecture, Graph]]:
     if not isinstance(space, SearchSpace):
         raise SpaceError(f"an architecture must name a search space, but {arguments.network} names {space}")
     _check_options(arguments, named)
-    shape, classes = _binding(arguments, named)
+    shape, classes = read_binding(arguments, named)
     space = space.at(shape, classes)
     if isinstance(named, SearchSpace):
         rng = Random(arguments.seed or 0)
@@ -75,16 +71,10 @@ def _networks(arguments: Namespace) -> list[tuple[Architecture, Graph]]:
 
 def _check_options(arguments: Namespace, named: SearchSpace | Architecture) -> None:
     """`SpaceError` for options that would come to nothing."""
-    sampling, binding = (arguments.sample, arguments.seed), (arguments.input, arguments.classes)
-    if isinstance(named, Architecture) and sampling != (None, None):
+    if isinstance(named, Architecture) and (arguments.sample, arguments.seed) != (None, None):
         raise SpaceError(
             f"what is sampled must be a space, but {arguments.network} is one network; "
             "leave out --sample and --seed, or name its space"
-        )
-    if arguments.data and binding != (None, None):
-        raise SpaceError(
-            f"shape and classes must be given in one way, "
-            f"but got --data {arguments.data} and --input or --classes; leave out one of them"
         )
 
 
@@ -108,13 +98,6 @@ def _load(name: str) -> SearchSpace | Architecture:
         return Architecture.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise SpaceError(f"{path} must be a JSON file with an architecture, but got: {error}") from error
-
-
-def _binding(arguments: Namespace, named: SearchSpace | Architecture) -> tuple[Shape, int]:
-    if arguments.data:
-        data = load_data(arguments.data)
-        return data.input_shape, data.num_classes
-    return arguments.input or named.input_shape, arguments.classes or named.num_classes
 
 
 def _entry(architecture: Architecture, graph: Graph, *, compare: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from nas.errors import MissingExtraError, NasError
 __all__ = ["load_commands", "main", "make_parser"]
 
 EXTRAS: Mapping[str, str] = MappingProxyType(
-    {"matplotlib": "report"}
+    {"matplotlib": "report", "openvino": "openvino"}
     | dict.fromkeys(("fvcore", "onnx", "optuna", "pandas", "safetensors", "thop", "torch"), "search")
 )
 """Which extra brings an optional package."""
@@ -52,9 +52,9 @@ def load_commands() -> Mapping[str, ModuleType]:
 
     They are imported here, and not with this module, so that an interruption meanwhile is answered as any.
     """
-    from nas.cli import cost, export, front, report, run, search, train
+    from nas.cli import agent, cost, export, front, profile, report, run, search, train, verify
 
-    modules = (cost, search, front, train, export, run, report)
+    modules = (cost, profile, search, front, train, export, verify, run, report, agent)
     return {module.__name__.rpartition(".")[2]: module for module in modules}
 
 

@@ -3,17 +3,24 @@
 It is checked and measured in the runtime that ships. Its levels are the exits that no other beats in
 milliseconds and validation accuracy. A device needs only numpy and onnxruntime to run it.
 
+The milliseconds are held against the budget of the search; a level that breaks it is told on stderr.
+
 Example:
   nas export runs/d
   nas export runs/d --out phone --torch
+  nas export runs/d --target tcp://phone:7000,threads=2
 """
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.budget import Budget
+from nas.bundle import Bundle
 from nas.cli.arguments import add_folder, add_json, positive
 from nas.cli.job import NETWORK_FILE, SELECTION_FILE, WEIGHTS_FILE, Run, read_file
 from nas.cli.output import write_json, write_table
@@ -31,6 +38,7 @@ __all__ = ["add_arguments", "execute"]
 def add_arguments(parser: ArgumentParser) -> None:
     add_folder(parser)
     parser.add_argument("--out", type=Path, metavar="BUNDLE", help="folder to write (default RUN/bundle)")
+    parser.add_argument("--target", default="local", metavar="SPEC", help="to measure on (default local)")
     parser.add_argument("--threads", type=positive, help="to measure with (default: as in the search)")
     parser.add_argument("--torch", action="store_true", help="add the weights as safetensors")
     add_json(parser)
@@ -38,18 +46,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> None:
     from nas.export import export
-    from nas.latency import LocalTarget
+    from nas.latency import open_target
     from nas.train.threads import torch_threads
 
     run = Run.load(arguments.folder)
     threads = arguments.threads or run.job.threads
     models, architectures = _trained(run)
+    budget = Budget.parse(run.record.settings.budget)
     with LiveLine() as line, torch_threads(threads):
         bundle = export(
             models,
             arguments.out or run.bundle,
             data=run.data(),
-            target=LocalTarget(threads),
+            target=open_target(arguments.target, threads=threads),
+            budget=budget,
             architectures=architectures,
             provenance={"search": run.record.settings.to_json()},
             torch_weights=arguments.torch,
@@ -59,6 +69,22 @@ def execute(arguments: Namespace) -> None:
         write_json({"bundle": str(bundle.path), "levels": [level.to_json() for level in bundle.levels]})
     else:
         write_table(level_table(bundle.levels))
+    for breach in _breaches(bundle, budget):
+        print("nas:", breach, file=sys.stderr)
+
+
+def _breaches(bundle: Bundle, budget: Budget) -> Iterator[str]:
+    """A sentence about each level that is not certain to keep the budget."""
+    from nas.latency.verification import latency_limit
+
+    for number, level in enumerate(bundle.levels):
+        limit = latency_limit(budget, level.exit, bundle.model(level.model).exits)
+        if limit and level.latency and not level.keeps_budget:
+            upper = limit.format(level.latency.upper_ms)
+            yield (
+                f"level {number} ({level.model}, exit {level.exit}): {limit} must hold, "
+                f"but its upper bound is {upper}"
+            )
 
 
 def _trained(run: Run) -> tuple[dict[str, Model], dict[str, Architecture]]:

@@ -2,7 +2,7 @@
 
 job.json               how its networks are trained, which its study does not hold
 study.…                the study
-latency.json           measured layers
+latency.json           what is known of the target: its calibration
 models/selection.json  which networks were trained last
 models/NAME/           a trained network: checkpoint, weights, description
 bundle/                what was exported
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nas.search import StudyRecord
 
 __all__ = [
+    "CALIBRATION_FILE",
     "NETWORK_FILE",
     "SELECTION_FILE",
     "WEIGHTS_FILE",
@@ -34,6 +35,7 @@ __all__ = [
     "read_file",
 ]
 
+CALIBRATION_FILE = "latency.json"
 NETWORK_FILE = "network.json"
 SELECTION_FILE = "selection.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -53,13 +55,17 @@ class Job:
     images: int | None
     """Training images used per epoch of it; all if None."""
     threads: int
+    target: str = "local"
+    """Where latency is measured, as `nas.latency.open_target` reads it."""
 
     def __post_init__(self) -> None:
-        texts = isinstance(self.data, str) and isinstance(self.data_hash, str)
+        texts = all(isinstance(text, str) for text in (self.data, self.data_hash, self.target))
         images = 2 if self.images is None else self.images
         sizes = {"epochs": (self.epochs, 1), "images": (images, 2), "threads": (self.threads, 1)}
         if not texts:
-            raise StudyError(f"data and data_hash in {_FILE} must be texts, but got {self}; restore them")
+            raise StudyError(
+                f"data, data_hash and target in {_FILE} must be texts, but got {self}; restore them"
+            )
         for name, (size, least) in sizes.items():
             if type(size) is not int or size < least:
                 raise StudyError(
@@ -130,17 +136,22 @@ class Run:
         return self.folder / "models"
 
     @property
+    def calibration(self) -> Path:
+        """File of what the search knows of its target."""
+        return self.folder / CALIBRATION_FILE
+
+    @property
     def bundle(self) -> Path:
         """Where networks are exported, unless elsewhere."""
         return self.folder / "bundle"
 
 
-def load_search_space(name: str, data: Data) -> SearchSpace:
-    """The search space of that name, for the images and classes of the data."""
+def load_search_space(name: str) -> SearchSpace:
+    """The search space of that name."""
     space = load_space(name)
     if not isinstance(space, SearchSpace):
         raise StudyError(f"a search must have a search space, but {name} is one network; name its space")
-    return space.at(data.input_shape, data.num_classes)
+    return space
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 All is kept in a folder. A folder that holds a search is continued; its settings need not be given again. A
 budget names quantity, exit (@k, the last if none) and unit: macs, flops, params, latency, memory, size.
-Latency is that of one image on this machine in ONNX Runtime.
+Latency is that of one image on the target: this machine, or another on which nas agent runs. It is
+predicted from a calibration, a short one made at the start unless one is given, and measured where that
+leaves doubt.
 
 Example:
   nas search search_spaces.mobile:space --data digits --budget "macs<=2M, latency<=0.3ms" --out runs/d
@@ -11,34 +13,35 @@ Example:
 
 from __future__ import annotations
 
-import math
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from nas.budget import Budget
 from nas.cli.arguments import add_json, natural, objective, positive, several
+from nas.cli.calibrate import calibrated, predicted_ms, say_drift
 from nas.cli.front import show_front
-from nas.cli.job import Job, Run, load_search_space
+from nas.cli.job import CALIBRATION_FILE, Job, Run, load_search_space
 from nas.cli.progress import LiveLine
 from nas.data import Data, load_data
 from nas.errors import StudyError, TrainingError
 
 if TYPE_CHECKING:
-    from nas.latency import LatencyTable
-    from nas.search import Interval, Study, StudyRecord
-    from nas.space import Candidate
+    from nas.latency import Calibration, Target
+    from nas.search import StudyRecord
+    from nas.space import SearchSpace
+    from nas.train import ShortTraining
 
 __all__ = ["add_arguments", "execute"]
 
-HOW = {"epochs": 3, "images": None, "threads": 1}
+HOW = {"epochs": 3, "images": None, "threads": 1, "target": "local"}
 """How a new search trains, unless told otherwise; its job keeps it."""
 SOUGHT = {"budget": "", "objectives": (), "sampler": "tpe", "seed": 0}
 """What it is after; its study keeps it. Objectives follow from the budget."""
-MOST_OVER = 2.6  # the table gave 0.95 to 2.6 times the milliseconds measured for some 60 networks
+CALIBRATION_S = 30
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -61,10 +64,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=natural, help="what everything is drawn by (default 0)")
     parser.add_argument("--threads", type=positive, help="to train and to measure with (default 1)")
+    parser.add_argument("--target", help="where latency is measured, such as tcp://pi:7000 (default local)")
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help="of nas calibrate, for this target")
+    parser.add_argument(
+        "--calibrate",
+        type=positive,
+        default=CALIBRATION_S,
+        metavar="SECONDS",
+        help=f"to calibrate for where there is no calibration yet (default {CALIBRATION_S})",
+    )
     add_json(parser)
 
 
 def execute(arguments: Namespace) -> None:
+    from nas.latency import MeasuredLatency
+    from nas.search import Study
+
     run, given = Run.find(arguments.out), _given(arguments)
     if run:
         run.job.check(given, run.folder)
@@ -76,11 +91,24 @@ def execute(arguments: Namespace) -> None:
         job = Job(
             **HOW | {name: given[name] for name in (*HOW, "data") if name in given}, data_hash=data.hash
         )
-    study = _study(arguments, job, data, sought)
+    space = load_search_space(arguments.space).at(data.input_shape, data.num_classes)
+    clock = _Clock.of(arguments, job, space) if _is_timed(sought) else None
+    study = Study(
+        space,
+        arguments.out,
+        evaluate=_training(job, data),
+        costs={"latency_ms": predicted_ms(clock.calibration)} if clock else {},
+        measure=MeasuredLatency(clock.target) if clock else None,
+        **{name: sought[name] for name in SOUGHT},
+    )
+    if clock and not clock.is_fresh and study.record.evaluated < arguments.trials:
+        say_drift(clock.calibration, clock.target, space)
     with LiveLine() as line:
         line.count(study.record.evaluated, arguments.trials, "looking for networks within the budget")
         for _ in study.run(trials=arguments.trials):
             job.save(arguments.out)  # not earlier: a budget that cannot be met leaves nothing behind
+            if clock:
+                clock.save(arguments.out)
             line.count(study.record.evaluated, arguments.trials, _summary(study.record))
     _check_trained(study.record)
     print(f"nas: {study.record.evaluated} networks trained, {_summary(study.record)}", file=sys.stderr)
@@ -126,36 +154,47 @@ def _new_data(given: Mapping[str, Any], seed: int) -> Data:
     return load_data(given["data"], seed)
 
 
-def _study(arguments: Namespace, job: Job, data: Data, sought: Mapping[str, Any]) -> Study:
-    from nas.latency import LatencyTable, LocalTarget, MeasuredLatency
-    from nas.search import Study
+def _is_timed(sought: Mapping[str, Any]) -> bool:
+    """Whether the search must know how long networks run."""
+    limited = [limit.metric for limit in Budget.parse(sought["budget"]).limits]
+    wanted = [objective.metric for objective in sought["objectives"]]
+    return any(metric.startswith("latency_ms") for metric in limited + wanted)
+
+
+def _training(job: Job, data: Data) -> ShortTraining:
     from nas.train import SHORT_CONFIG, ShortTraining
 
-    limited = Budget.parse(sought["budget"]).limits
-    metrics = [limit.metric for limit in limited] + [objective.metric for objective in sought["objectives"]]
-    timed = any(metric.startswith("latency_ms") for metric in metrics)
-    config = replace(SHORT_CONFIG, threads=job.threads, images=job.images)
-    target = LocalTarget(job.threads)
-    table = LatencyTable(target, arguments.out / "latency.json") if timed else None
-    return Study(
-        load_search_space(arguments.space, data),
-        arguments.out,
-        evaluate=ShortTraining(data, job.epochs, config),
-        costs={"latency_ms": _predictor(table)} if table else {},
-        measure=MeasuredLatency(target) if table else None,
-        **{name: sought[name] for name in SOUGHT},
-    )
+    return ShortTraining(data, job.epochs, replace(SHORT_CONFIG, threads=job.threads, images=job.images))
 
 
-def _predictor(table: LatencyTable) -> Callable[..., Interval]:
-    """What the table says, so that networks that are surely too slow are not measured, and all others are."""
-    from nas.search import Interval
+@final
+@dataclass(frozen=True)
+class _Clock:
+    """What tells a search how long networks run."""
 
-    def predict_ms(candidate: Candidate, exit: int | None = None) -> Interval:
-        ms = table(candidate, exit)
-        return Interval(ms / MOST_OVER, ms, math.inf)
+    target: Target
+    calibration: Calibration
+    is_fresh: bool
 
-    return predict_ms
+    @staticmethod
+    def of(arguments: Namespace, job: Job, space: SearchSpace) -> _Clock:
+        """The calibration given or kept in the run folder, else a new one."""
+        from nas.latency import Calibration, open_target
+
+        target = open_target(job.target, threads=job.threads)
+        kept = arguments.out / CALIBRATION_FILE
+        path = arguments.calibration or (kept if kept.exists() else None)
+        if path is None:
+            calibration = calibrated(space, target, seconds=arguments.calibrate)
+            return _Clock(target, calibration, is_fresh=True)
+        calibration = Calibration.load(path)
+        calibration.check(space, target.identity)
+        return _Clock(target, calibration, is_fresh=False)
+
+    def save(self, folder: Path) -> None:
+        """Keep the calibration in the run folder, unless one is there."""
+        if not (folder / CALIBRATION_FILE).exists():
+            self.calibration.save(folder / CALIBRATION_FILE)
 
 
 def _check_trained(record: StudyRecord) -> None:

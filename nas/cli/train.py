@@ -147,7 +147,7 @@ def _train(
 
     data, config = given
     architecture = Architecture.from_json(network["architecture"])
-    graph = load_search_space(architecture.space, data).graph(architecture)
+    graph = load_search_space(architecture.space).graph(architecture)
     model = Model(graph, seed=config.seed)
     history = fit(model, data, config, checkpoint=folder / "checkpoint.safetensors", on_epoch=tell)
     model.save(folder / WEIGHTS_FILE)

@@ -9,16 +9,20 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.budget import Budget
 from nas.bundle import Latency, Level
 from nas.cost import Cost
 from nas.data import Data
 from nas.errors import BundleError
-from nas.latency import Target, measure_exits
+from nas.latency import Target
+from nas.latency.verification import keeps_limit, latency_limit, measure_model
 from nas.model import Model
 from nas.runtime import Runtime
 from nas.train import predict
 
-__all__ = ["MeasuredExit", "check_parity", "dial_levels", "measured_exits"]
+__all__ = ["SECONDS_PER_MODEL", "MeasuredExit", "check_parity", "dial_levels", "measured_exits"]
+
+SECONDS_PER_MODEL = 2.0  # at most; a measurement ends as soon as its result is narrow
 
 _BATCH = 256
 _PARITY_IMAGES = 512
@@ -39,11 +43,17 @@ class MeasuredExit:
     test_accuracy: float
     macs: int
     latency: Latency | None
+    keeps_budget: bool | None = None
 
     @property
     def level(self) -> Level:
         return Level(
-            model=self.model, exit=self.exit, accuracy=self.accuracy, macs=self.macs, latency=self.latency
+            model=self.model,
+            exit=self.exit,
+            accuracy=self.accuracy,
+            macs=self.macs,
+            latency=self.latency,
+            keeps_budget=self.keeps_budget,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -80,11 +90,13 @@ def check_parity(runtime: Runtime, name: str, model: Model, images: NDArray[np.u
 
 
 def measured_exits(
-    runtime: Runtime, name: str, model: Model, *, data: Data, target: Target | None
+    runtime: Runtime, name: str, model: Model, *, data: Data, target: Target | None, budget: Budget
 ) -> list[MeasuredExit]:
     """Accuracy, MACs and, given a target, latency of every exit of one model."""
-    graph = model.graph
-    times = measure_exits(target, graph, model.weights()) if target else [None] * len(graph.exits)
+    bundle = runtime.bundle
+    times: Sequence[Latency | None] = [None] * len(model.graph.exits)
+    if target:
+        times = measure_model(target, bundle, bundle.model(name), seconds=SECONDS_PER_MODEL)
     val, test = (
         [float((logits.argmax(axis=1) == labels).mean()) for logits in _logits(runtime, name, images)]
         for images, labels in ((data.x_val, data.y_val), (data.x_test, data.y_test))
@@ -95,8 +107,9 @@ def measured_exits(
             exit=exit,
             accuracy=val[exit],
             test_accuracy=test[exit],
-            macs=Cost.of(graph, exit).macs,
+            macs=Cost.of(model.graph, exit).macs,
             latency=latency,
+            keeps_budget=keeps_limit(latency, latency_limit(budget, exit, len(times))) if latency else None,
         )
         for exit, latency in enumerate(times)
     ]

@@ -8,14 +8,24 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nas.bundle import Bundle, BundleModel, Level, SegmentFile, write_bundle
+import psutil
+
+from nas.budget import Budget
+from nas.bundle import Bundle, BundleModel, Certificate, Level, SegmentFile, write_bundle
 from nas.data import Data
 from nas.errors import BundleError
-from nas.export.measuring import MeasuredExit, check_parity, dial_levels, measured_exits
+from nas.export.measuring import (
+    SECONDS_PER_MODEL,
+    MeasuredExit,
+    check_parity,
+    dial_levels,
+    measured_exits,
+)
 from nas.latency import Target
 from nas.model import Model
 from nas.onnx import onnx_model, shipped_segments, tensor_names
@@ -34,6 +44,7 @@ def export(
     *,
     data: Data,
     target: Target | None = None,
+    budget: Budget | None = None,
     architectures: Mapping[str, Architecture] | None = None,
     provenance: Mapping[str, Any] | None = None,
     torch_weights: bool = False,
@@ -42,11 +53,12 @@ def export(
     """Write the models to `folder` as a bundle and return it.
 
     The files are run on validation images at every exit and must give the models' logits, else `BundleError`
-    is raised and nothing is written. Each exit is timed on the target. The levels are the exits that none
-    of the same model beats in time and validation accuracy; what was found for all of them, test accuracy
-    included, is `provenance["exits"]`. `torch_weights` adds each model as safetensors, `progress` is told
-    each step.
+    is raised and nothing is written. Each exit is timed on the target, and certified to keep the latencies
+    of the budget or not to. The levels are the exits that none of the same model beats in time and
+    validation accuracy; what was found for all of them, test accuracy included, is `provenance["exits"]`.
+    `torch_weights` adds each model as safetensors, `progress` is told each step.
     """
+    budget, conditions = budget or Budget(), _conditions()
     _check_models(models, data)
     tell = progress or _silent
     files: dict[str, bytes] = {}
@@ -60,7 +72,7 @@ def export(
             check_parity(runtime, name, model, data.x_val)
         for name, model in sorted(models.items()):
             tell(f"measuring {name}")
-            exits += measured_exits(runtime, name, model, data=data, target=target)
+            exits += measured_exits(runtime, name, model, data=data, target=target, budget=budget)
             if torch_weights:
                 file = Path(scratch, "model.safetensors")
                 model.save(file)
@@ -71,7 +83,9 @@ def export(
         "exits": [found.to_json() for found in exits],
         **draft.provenance,
     }
-    return write_bundle(folder, replace(draft, levels=dial_levels(exits), provenance=origin), files)
+    certificate = _certificate(budget, conditions) if target else None
+    bundle = replace(draft, levels=dial_levels(exits), certificate=certificate, provenance=origin)
+    return write_bundle(folder, bundle, files)
 
 
 def _draft(
@@ -150,6 +164,24 @@ def _versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return versions
+
+
+def _conditions() -> dict[str, float | None]:
+    """Under what conditions the bundle is measured; the host is this machine, not one that is a target."""
+    return {
+        "host_load": psutil.getloadavg()[0],  # programs that ran or waited to, mean of the last minute
+        "host_cores": psutil.cpu_count(),
+        "seconds_per_model": SECONDS_PER_MODEL,
+    }
+
+
+def _certificate(budget: Budget, conditions: Mapping[str, float | None]) -> Certificate:
+    return Certificate(
+        budget=str(budget),
+        measured=datetime.now(UTC).replace(microsecond=0),
+        versions=_versions(),
+        conditions=conditions,
+    )
 
 
 def _silent(step: str) -> None:

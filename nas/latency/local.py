@@ -1,83 +1,83 @@
-"""Time a network on the machine that runs this process, in ONNX Runtime."""
+"""Time networks on the machine that runs this process."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import chain
+from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
-from typing import Any, final
+from typing import final
 
 import numpy as np
-import onnxruntime as ort
-from numpy.typing import NDArray
 
-from nas.bundle import Latency
 from nas.errors import TargetError
-from nas.latency.target import Target
-from nas.runtime.sessions import open_session
+from nas.latency.engine import Engine, OnnxRuntime, Runner
+from nas.latency.rounds import Pass, Stopwatch
+from nas.latency.target import Inputs, Target
+from nas.latency.timing import Timing
 
-__all__ = ["LocalTarget"]
-
-_ROUNDS = 10  # enough that one of them falls between the disturbances of a busy machine
-_LEAST_RUNS = 3  # per round, however long a run takes
+__all__ = ["LocalTarget", "reference_model"]
 
 
 @final
 class LocalTarget(Target):
-    """This machine's processor with a fixed number of threads.
+    """This machine's processor, by default in ONNX Runtime with a fixed number of threads.
 
-    A run is what `nas.runtime` does too: a plain call with numpy arrays, which allocates its outputs. After a
-    warm-up there are ten rounds of runs: p50 is the median of the quietest round, which other programs
-    disturbed least; p95 and spread are of all runs.
+    A run is what `nas.runtime` does too: a plain call with numpy arrays, which allocates its outputs. How
+    runs are timed is described at `nas.latency.timing`; one measurement runs at a time.
     """
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, engine: Engine | None = None) -> None:
         if threads < 1:
             raise TargetError(f"threads must be at least 1, but got {threads}; give a number of cores")
         self.threads = threads
+        self._engine = OnnxRuntime(threads) if engine is None else engine
+        self._lock = Lock()
 
     @cached_property
     def identity(self) -> str:
-        return f"{_chip()}, onnxruntime {ort.__version__}, threads {self.threads}"
+        return f"{_chip()}, {self._engine.identity}"
 
-    def measure(self, model: bytes, inputs: Mapping[str, NDArray[Any]], *, seconds: float = 0.2) -> Latency:
+    def time(self, models: Sequence[bytes], inputs: Inputs, *, seconds: float = 2.0) -> Timing:
+        def load() -> Pass:
+            return _passes([self._engine.open(model) for model in models], inputs)
+
         try:
-            session = open_session(model, self.threads)
-            outputs = [tensor.name for tensor in session.get_outputs()]
-            feeds = dict(inputs)
-            session.run(outputs, feeds)
+            load()()
         except Exception as error:  # the classes of ONNX Runtime have no base of their own
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise TargetError(
-                f"a model must run in ONNX Runtime on the inputs given, but got: {reason}; write both for "
-                "one graph"
+                f"a model must run in {self._engine.identity} on the inputs given, but got: {reason}; write "
+                "both for one graph"
             ) from error
-        rounds = _timed_rounds(lambda: session.run(outputs, feeds), seconds)
-        low, median, high, p95 = np.percentile([*chain(*rounds)], (25, 50, 75, 95)).tolist()
-        return Latency(
-            p50_ms=1e3 * min(float(np.median(times_s)) for times_s in rounds),
-            p95_ms=1e3 * p95,
-            spread=(high - low) / median,
-            runs=sum(map(len, rounds)),
-            target=self.identity,
-        )
+        with self._lock:
+            return self._stopwatch.time(load, seconds=seconds, target=self.identity)
+
+    @cached_property
+    def _stopwatch(self) -> Stopwatch:
+        image = np.zeros((1, 3, 32, 32), np.uint8)
+        return Stopwatch(_passes([self._engine.open(reference_model())], {"image": image}))
 
 
-def _timed_rounds(run: Callable[[], object], seconds: float) -> list[list[float]]:
-    """Seconds of each run, round by round; the first round warms up and is not returned."""
-    rounds = []
-    for _ in range(_ROUNDS + 1):
-        times_s: list[float] = []
-        begin = now = perf_counter()
-        while len(times_s) < _LEAST_RUNS or now - begin < seconds / (_ROUNDS + 1):
-            run()
-            before, now = now, perf_counter()
-            times_s.append(now - before)
-        rounds.append(times_s)
-    return rounds[1:]
+def reference_model() -> bytes:
+    """The ONNX file of the reference network: 3 x 32 x 32 bytes in, 10 logits out."""
+    return (files("nas.latency") / "reference.onnx").read_bytes()
+
+
+def _passes(runners: Sequence[Runner], inputs: Inputs) -> Pass:
+    def run() -> list[float]:
+        features, times_s = dict(inputs), []
+        for runner in runners:
+            begin = perf_counter()
+            made = runner(features)
+            times_s.append(perf_counter() - begin)
+            features.update(made)
+        return times_s
+
+    return run
 
 
 def _chip() -> str:

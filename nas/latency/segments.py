@@ -1,50 +1,44 @@
 """Time the segments of a network on a target: the form that ships, so the milliseconds that a user will see.
 
-Batch size 1 everywhere, each segment by one plain call, as `nas.runtime` runs it.
+Batch size 1 everywhere, one segment after another by plain calls, as `nas.runtime` runs them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.bundle import Latency
+from nas.bundle import IMAGE, Latency
 from nas.graph import Graph, Segment
 from nas.latency.target import Target
 from nas.onnx import Weights, onnx_model, random_weights, shipped_segments, tensor_names
 
-__all__ = ["measure_exits", "measure_segment"]
+__all__ = ["exit_models", "measure_exits", "measure_segment"]
 
 
 def measure_exits(
-    target: Target, graph: Graph, weights: Weights | None = None, *, seconds: float = 0.2
+    target: Target, graph: Graph, weights: Weights | None = None, *, seconds: float = 2.0
 ) -> tuple[Latency, ...]:
-    """Latency of every exit: the sums over trunks 0 to k and head k, each timed once for so many seconds.
+    """Latency of every exit: of trunks 0 to k and head k, in at most about so many seconds for all of them.
 
-    A sum of 95th percentiles is an upper estimate; `spread` is that of the most unsteady segment, `runs` the
-    fewest of any. Random weights stand in for missing ones.
+    Random weights stand in for missing ones.
     """
     weights = random_weights(graph) if weights is None else weights
-    timed = {
-        segment.name: measure_segment(target, graph, segment, weights=weights, seconds=seconds)
-        for segment in shipped_segments(graph)
-    }
-    sums = []
-    for exit in range(len(graph.exits)):
-        names = [f"trunk_{k}" for k in range(exit + 1)] + [f"head_{exit}"]
-        parts = [timed[name] for name in names if name in timed]
-        sums.append(
-            Latency(
-                p50_ms=sum(part.p50_ms for part in parts),
-                p95_ms=sum(part.p95_ms for part in parts),
-                spread=max(part.spread for part in parts),
-                runs=min(part.runs for part in parts),
-                target=target.identity,
-            )
-        )
-    return tuple(sums)
+    segments = shipped_segments(graph)
+    models = [onnx_model(graph, weights, segment) for segment in segments]
+    image = _random_feature(graph, 0, np.random.default_rng(0))
+    timing = target.time(models, {IMAGE: image}, seconds=seconds)
+    names = [segment.name for segment in segments]
+    return tuple(timing.latency(exit_models(names, exit)) for exit in range(len(graph.exits)))
+
+
+def exit_models(names: Sequence[str], exit: int) -> list[int]:
+    """Which of the named segments run for an exit. A trunk with nothing to do is not among them."""
+    wanted = {*(f"trunk_{k}" for k in range(exit + 1)), f"head_{exit}"}
+    return [number for number, name in enumerate(names) if name in wanted]
 
 
 def measure_segment(

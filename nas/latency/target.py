@@ -1,18 +1,23 @@
-"""The interface of everything that can time a network: this machine, a phone, a browser, a recording."""
+"""The interface of everything that can time a network: this machine, a board, a browser, a recording."""
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from nas.bundle import Latency
+from nas.latency.timing import Timing
 
-__all__ = ["Target"]
+__all__ = ["Inputs", "Target"]
+
+Inputs = Mapping[str, NDArray[Any]]
 
 
 class Target(ABC):
-    """A machine with a runtime that times ONNX models, one at a time."""
+    """A machine with a runtime that times ONNX models."""
 
     @property
     @abstractmethod
@@ -20,9 +25,15 @@ class Target(ABC):
         """Chip, runtime, its version and threads: milliseconds compare only where this is equal."""
 
     @abstractmethod
-    def measure(self, model: bytes, inputs: Mapping[str, NDArray[Any]], *, seconds: float = 0.2) -> Latency:
-        """Time the ONNX file on these inputs, by name, for about so long; its `target` is `identity`.
+    def time(self, models: Sequence[bytes], inputs: Inputs, *, seconds: float = 2.0) -> Timing:
+        """Time ONNX files that run one after another on the same input, for at most about so many seconds.
 
-        A run is timed as the program that ships would do it, arrays in and arrays out. `TargetError` where
-        the runtime cannot load the file or run it on these inputs.
+        A model reads, by name, what models before it made, and otherwise `inputs`. A run is timed as the
+        program that ships would do it, arrays in and arrays out. A target ends early once its result is
+        narrow. `TargetError` where the runtime cannot load a file or run it on these inputs, or where the
+        target cannot be reached.
         """
+
+    def measure(self, model: bytes, inputs: Inputs, *, seconds: float = 2.0) -> Latency:
+        """Latency of one ONNX file."""
+        return self.time((model,), inputs, seconds=seconds).latency()

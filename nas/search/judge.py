@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from nas.budget import Budget
 from nas.bundle import Latency
@@ -60,6 +60,8 @@ class Verdict:
     """Why it does not fit, in words."""
     unasked: tuple[str, ...] = ()
     """Keys of limits and costs not asked, because a limit before them does not hold."""
+    measured: tuple[str, ...] = ()
+    """Keys of the costs that were measured for this verdict."""
 
     @property
     def violated(self) -> tuple[str, ...]:
@@ -72,6 +74,14 @@ class Verdict:
 
 
 @final
+class _Answer(NamedTuple):
+    value: float
+    upper: float
+    """What must be within the bound."""
+    measured: bool
+
+
+@final
 class Judge:
     """Asks the costs of candidates, in order of what an answer costs.
 
@@ -81,7 +91,8 @@ class Judge:
     asked in their order and only while every limit before them holds.
 
     A latency whose interval straddles its bound is measured, if there is a way to; so is one that no cost
-    tells. Else an interval's `value` decides.
+    tells. A measured one fits where the upper end of what was measured does; else an interval's `value`
+    decides.
     """
 
     def __init__(
@@ -111,13 +122,18 @@ class Judge:
         excess = {key: float((split_key(key)[1] or 0) + 1 - exits) for key in absent}
         values = _known_costs(candidate.graph, [key for key in self._free if key in present])
         excess |= self._budget.excess(values)
+        upper: dict[str, float] = {}
+        measured: tuple[str, ...] = ()
         for key in self._asked:
             if any(over > 0 for over in excess.values()):
                 break
-            values[key] = self._ask(key, candidate, measuring=measuring)
-            excess |= self._budget.excess({key: values[key]})
+            told = self._ask(key, candidate, measuring=measuring)
+            values[key], upper[key] = told.value, told.upper
+            measured += (key,) if told.measured else ()
+            excess |= self._budget.excess({key: told.upper})
+        upper = {**values, **upper}
         reasons = [
-            f"{self._limits[key]} must hold, but it is {self._limits[key].format(values[key])}"
+            f"{self._limits[key]} must hold, but it is {self._limits[key].format(upper[key])}"
             if key in values
             else f"{key} must exist, but the network has {exits} exits, counted from 0"
             for key, over in excess.items()
@@ -125,7 +141,7 @@ class Judge:
         ]
         needed = dict.fromkeys((*self._limits, *self._asked))
         unasked = tuple(key for key in needed if key not in excess and key not in values)
-        return Verdict(values, excess, "; ".join(reasons), unasked)
+        return Verdict(values, excess, "; ".join(reasons), unasked, measured)
 
     def unbuildable(self, error: SpaceError) -> Verdict:
         """The verdict on choices that do not build a network."""
@@ -151,7 +167,7 @@ class Judge:
                     f"but the one for {key} takes no exit; add exit=None to its arguments"
                 )
 
-    def _ask(self, key: str, candidate: Candidate, *, measuring: bool) -> float:
+    def _ask(self, key: str, candidate: Candidate, *, measuring: bool) -> _Answer:
         metric, exit = split_key(key)
         at = {} if exit is None else {"exit": exit}
         if key in self._costs:
@@ -160,17 +176,21 @@ class Judge:
             cost = self._costs[metric](candidate, **at)
         else:
             cost = _UNKNOWN
+        measured, upper = False, None
         if isinstance(cost, Interval):
             if self._measure is None or metric != "latency_ms" or not self._undecided(key, cost):
                 cost = cost.value
+            elif measuring:
+                latency, measured = _latency(self._measure(candidate, **at)), True
+                cost, upper = latency.p50_ms, latency.high_ms
             else:
-                cost = _p50_ms(self._measure(candidate, **at)) if measuring else cost.low
+                cost = cost.low
         cost = to_number(cost, f"{key} of {candidate.id}")
         if not math.isfinite(cost):
             raise StudyError(
                 f"a cost must be a finite number, but {key} of {candidate.id} is {cost}; mend its function"
             )
-        return cost
+        return _Answer(cost, cost if upper is None else upper, measured)
 
     def _undecided(self, key: str, cost: Interval) -> bool:
         """Whether only a measurement can tell: in doubt about a bound, or nothing known from above."""
@@ -186,13 +206,13 @@ def to_number(value: Any, name: str) -> float:
         raise StudyError(f"{name} must be a number, but got {value!r}; mend its function") from None
 
 
-def _p50_ms(measured: Any) -> float:
+def _latency(measured: Any) -> Latency:
     if not isinstance(measured, Latency):
         raise StudyError(
             f"measure must give a nas.bundle.Latency, but gave {measured!r}; "
             "give numbers by costs={'latency_ms': …}"
         )
-    return measured.p50_ms
+    return measured
 
 
 def _takes_exit(function: Callable[..., Any]) -> bool:

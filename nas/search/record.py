@@ -94,8 +94,15 @@ class StudyRecord:
 
     @property
     def rejections(self) -> Counter[str]:
-        """How many networks each limit has kept from being evaluated, by its key."""
-        return Counter(key for trial in self.trials for key in trial.violated)
+        """How many networks each limit has kept from being evaluated, by its key.
+
+        A limit on a cost that was measured for that counts apart, as `latency_ms measured`.
+        """
+        return Counter(
+            f"{key} measured" if key in trial.measured else key
+            for trial in self.trials
+            for key in trial.violated
+        )
 
     def frame(self) -> DataFrame:
         """One row per trial: its state, values and choices."""

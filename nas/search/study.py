@@ -207,14 +207,28 @@ class Study:
         else:
             _check_metrics(values, self._metrics)
             reason = _fault(values)
-        seconds = time.perf_counter() - started
-        if reason:
-            return Trial(number, architecture, "failed", verdict.values, reason, seconds=seconds), verdict
-        return Trial(number, architecture, "complete", values, seconds=seconds), verdict
+        trial = Trial(
+            number,
+            architecture,
+            "failed" if reason else "complete",
+            verdict.values if reason else values,
+            reason,
+            seconds=time.perf_counter() - started,
+            measured=verdict.measured,
+        )
+        return trial, verdict
 
     def _rejected(self, architecture: Architecture, verdict: Verdict) -> Trial:
         number = len(self._trials)
-        return Trial(number, architecture, "infeasible", verdict.values, verdict.reason, verdict.violated)
+        return Trial(
+            number,
+            architecture,
+            "infeasible",
+            verdict.values,
+            verdict.reason,
+            verdict.violated,
+            measured=verdict.measured,
+        )
 
     def _unbuilt(self, choices: Mapping[str, Option]) -> Architecture:
         space = self._space

@@ -37,6 +37,8 @@ class Trial:
     """Keys of the limits that do not hold; `shape` where the choices do not build a network."""
     seconds: float = 0.0
     """Time that the evaluation took."""
+    measured: tuple[str, ...] = ()
+    """Keys of the costs that were measured, not predicted."""
 
     @property
     def evaluated(self) -> bool:
@@ -52,6 +54,7 @@ class Trial:
             "reason": self.reason,
             "violated": list(self.violated),
             "seconds": self.seconds,
+            "measured": list(self.measured),
         }
 
     @staticmethod
@@ -65,6 +68,7 @@ class Trial:
                 reason=values["reason"],
                 violated=tuple(values["violated"]),
                 seconds=values["seconds"],
+                measured=tuple(values["measured"]),
             )
         except (KeyError, TypeError) as error:
             raise StudyError(

@@ -19,6 +19,9 @@ from nas.latency import LocalTarget
 ROOT = Path(__file__).parents[2]
 
 
+Row = dict[str, str]
+
+
 @final
 class Record:
     """The folder `results/NAME` of one benchmark. With `--quick` raw rows go to a folder that git ignores."""
@@ -34,7 +37,7 @@ class Record:
             shutil.rmtree(self.raw, ignore_errors=True)
         self.raw.mkdir(parents=True, exist_ok=True)
 
-    def rows(self, file: str) -> list[dict[str, str]]:
+    def rows(self, file: str) -> list[Row]:
         """Rows kept so far; a quick run begins with none."""
         path = self.raw / file
         if not path.exists():

@@ -1,0 +1,242 @@
+"""Predict milliseconds from networks that were measured: a sum over layers, with an interval that is kept.
+
+Layers measured alone mislead: runtimes fuse them, and change the layout of features between some and not
+others. So what each kind of layer costs is learned from whole networks, as non-negative factors of the
+features in `nas.latency.features`, by least squares of the relative error (Lawson and Hanson's NNLS).
+
+The interval is a conformal one (Vovk et al., Algorithmic Learning in a Random World; CV+ of Barber et al.,
+https://arxiv.org/abs/1905.02928): it is as wide as the errors on networks that were left out of the fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.chains import Chain
+from nas.errors import MissingExtraError, TargetError
+from nas.graph import Graph
+from nas.latency.features import chain_features, running_chains, spilled
+
+__all__ = ["Errors", "Predictor", "Sample", "fit_predictor"]
+
+COVERAGE = 0.9
+LANES = (1, 4, 8, 16)
+CALL = "call"
+"""Feature that counts calls of the runtime: one per segment."""
+
+_FOLDS = 10
+_FEW_FOLDS = 3  # to choose the lanes
+_ROBUST_STEPS = 3
+_CLIP = 4.0  # robust deviations, beyond which a measurement counts less
+_LEAST = 3  # networks
+
+
+@final
+@dataclass(frozen=True)
+class Sample:
+    """A measured network: milliseconds to each exit."""
+
+    graph: Graph
+    exits_ms: tuple[float, ...]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """Errors on networks that were left out of the fit: the last exits, each network once."""
+
+    mean_ratio: float
+    """Mean of |predicted / measured - 1|."""
+    within_10_ratio: float
+    """Share of networks predicted within 10 %."""
+    spearman: float
+    networks: int
+
+    @staticmethod
+    def of(predicted_ms: NDArray[np.float64], measured_ms: NDArray[np.float64]) -> Errors:
+        ratios = np.abs(predicted_ms / measured_ms - 1)
+        ranks = [np.argsort(np.argsort(values)) for values in (predicted_ms, measured_ms)]
+        return Errors(
+            mean_ratio=float(ratios.mean()),
+            within_10_ratio=float((ratios <= 0.1).mean()),
+            spearman=float(np.corrcoef(ranks[0], ranks[1])[0, 1]),
+            networks=len(ratios),
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """Milliseconds of networks on one target, and how far off they may be."""
+
+    target: str
+    lanes: int
+    factors_ms: Mapping[str, float]
+    """Milliseconds per unit of each feature that was seen."""
+    interval_ratio: float
+    """The measured time lies within the predicted one divided and multiplied by this, nine times in ten.
+
+    Infinite where fewer than nine networks were measured.
+    """
+    errors: Errors
+    _chains_ms: dict[tuple[Chain, bool], float] = field(default_factory=dict, repr=False, compare=False)
+
+    def __call__(self, graph: Graph, exit: int | None = None) -> float:
+        """Milliseconds up to one exit, by default the last; infinite where a kind of layer was never seen."""
+        exit = len(graph.exits) - 1 if exit is None else exit
+        known, weight_bytes = self._chains_ms, 0
+        total_ms = (exit + 2) * self.factors_ms[CALL]
+        for key in running_chains(graph, exit):
+            ms = known.get(key)
+            total_ms += self._learn(key) if ms is None else ms
+            weight_bytes += 4 * key[0].params
+        return total_ms + self._priced(spilled(weight_bytes))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "lanes": self.lanes,
+            "factors_ms": dict(self.factors_ms),
+            "interval_ratio": self.interval_ratio if math.isfinite(self.interval_ratio) else None,
+            "errors": asdict(self.errors),
+        }
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Predictor:
+        """`ValueError`, `KeyError` or `TypeError` where these are not the values of `to_json`."""
+        factors_ms = {str(name): float(ms) for name, ms in values["factors_ms"].items()}
+        ratio = math.inf if values["interval_ratio"] is None else float(values["interval_ratio"])
+        if CALL not in factors_ms or not all(0 <= ms < math.inf for ms in factors_ms.values()) or ratio < 1:
+            raise ValueError("factors must be finite and not below 0, and the interval's ratio at least 1")
+        return Predictor(
+            target=str(values["target"]),
+            lanes=int(values["lanes"]),
+            factors_ms=factors_ms,
+            interval_ratio=ratio,
+            errors=Errors(**values["errors"]),
+        )
+
+    def _learn(self, key: tuple[Chain, bool]) -> float:
+        ms = self._chains_ms[key] = self._priced(chain_features(key[0], self.lanes, fused=key[1]))
+        return ms
+
+    def _priced(self, amounts: Mapping[str, float]) -> float:
+        return sum(amount * self.factors_ms.get(name, math.inf) for name, amount in amounts.items())
+
+
+def fit_predictor(samples: Sequence[Sample], target: str) -> Predictor:
+    """Learn from measured networks; some hundred are best. `TargetError` for too few."""
+    if len(samples) < _LEAST:
+        raise TargetError(
+            f"a predictor must learn from at least {_LEAST} networks, but got {len(samples)}; measure longer"
+        )
+    tables = {lanes: _Table.of(samples, lanes) for lanes in LANES}
+    lanes = min(LANES, key=lambda lanes: tables[lanes].left_out_error(_FEW_FOLDS))
+    table = tables[lanes]
+    predicted_ms = table.left_out_ms(_FOLDS)
+    last = np.array(
+        [exit == len(sample.exits_ms) - 1 for sample in samples for exit in range(len(sample.exits_ms))]
+    )
+    return Predictor(
+        target=target,
+        lanes=lanes,
+        factors_ms=dict(zip(table.names, table.factors_ms().tolist(), strict=True)),
+        interval_ratio=_interval_ratio(predicted_ms[last] / table.measured_ms[last]),
+        errors=Errors.of(predicted_ms[last], table.measured_ms[last]),
+    )
+
+
+@final
+@dataclass(frozen=True)
+class _Table:
+    """One row per exit of each sample."""
+
+    names: tuple[str, ...]
+    amounts: NDArray[np.float64]
+    measured_ms: NDArray[np.float64]
+    network: NDArray[np.intp]
+    """Number of the sample that a row is of."""
+
+    @staticmethod
+    def of(samples: Sequence[Sample], lanes: int) -> _Table:
+        known: dict[tuple[Chain, bool], dict[str, float]] = {}
+        rows = [
+            _amounts(sample.graph, exit, lanes, known)
+            for sample in samples
+            for exit in range(len(sample.exits_ms))
+        ]
+        names = tuple(sorted({name for row in rows for name in row}))
+        column = {name: number for number, name in enumerate(names)}
+        amounts = np.zeros((len(rows), len(names)))
+        for number, row in enumerate(rows):
+            amounts[number, [column[name] for name in row]] = list(row.values())
+        network = [number for number, sample in enumerate(samples) for _ in sample.exits_ms]
+        measured_ms = [ms for sample in samples for ms in sample.exits_ms]
+        return _Table(names, amounts, np.array(measured_ms), np.array(network))
+
+    def factors_ms(self, rows: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+        """The factors that fit these rows, by default all. Rows far off, as in a slow phase, count less."""
+        nnls = _nnls()
+        amounts, measured_ms = (
+            values if rows is None else values[rows] for values in (self.amounts, self.measured_ms)
+        )
+        scale = amounts.max(axis=0, initial=1e-12)
+        relative = amounts / scale / measured_ms[:, None]
+        weights = np.ones(len(relative))
+        for _ in range(_ROBUST_STEPS):
+            factors = nnls(relative * weights[:, None], weights)
+            off = np.abs(relative @ factors - 1)
+            weights = np.sqrt(np.minimum(1.0, _CLIP * 1.4826 * np.median(off) / np.maximum(off, 1e-12)))
+        found: NDArray[np.float64] = factors / scale
+        return found
+
+    def left_out_ms(self, folds: int) -> NDArray[np.float64]:
+        """Each row as predicted by a fit that has not seen its network."""
+        predicted_ms = np.zeros_like(self.measured_ms)
+        folds = min(folds, int(self.network[-1]) + 1)
+        for fold in range(folds):
+            left_out = self.network % folds == fold
+            predicted_ms[left_out] = self.amounts[left_out] @ self.factors_ms(~left_out)
+        return np.maximum(predicted_ms, 1e-9)
+
+    def left_out_error(self, folds: int) -> float:
+        return float(np.abs(np.log(self.left_out_ms(folds) / self.measured_ms)).mean())
+
+
+def _amounts(
+    graph: Graph, exit: int, lanes: int, known: dict[tuple[Chain, bool], dict[str, float]]
+) -> dict[str, float]:
+    """Amounts of all features of a network up to an exit; `known` remembers chains."""
+    total, weight_bytes = {CALL: exit + 2.0}, 0
+    for key in running_chains(graph, exit):
+        if key not in known:
+            known[key] = chain_features(key[0], lanes, fused=key[1])
+        for name, amount in known[key].items():
+            total[name] = total.get(name, 0.0) + amount
+        weight_bytes += 4 * key[0].params
+    return total | spilled(weight_bytes)
+
+
+def _interval_ratio(ratios: NDArray[np.float64]) -> float:
+    """The factor within which the stated share of these errors lies; infinite where they are too few."""
+    rank = math.ceil(COVERAGE * (len(ratios) + 1))
+    return math.inf if rank > len(ratios) else float(np.exp(np.sort(np.abs(np.log(ratios)))[rank - 1]))
+
+
+def _nnls() -> Callable[..., NDArray[np.float64]]:
+    try:
+        from scipy.optimize import nnls
+    except ImportError as error:
+        raise MissingExtraError.of("scipy", "search") from error
+
+    def solved(matrix: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        factors: NDArray[np.float64] = nnls(matrix, values, maxiter=50 * matrix.shape[1])[0]
+        return factors
+
+    return solved
