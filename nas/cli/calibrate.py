@@ -13,7 +13,6 @@ Example:
 from __future__ import annotations
 
 import math
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from nas.cli.arguments import add_binding, add_json, natural, positive, read_binding
 from nas.cli.job import load_search_space
-from nas.cli.output import write_json, write_table
+from nas.cli.output import say, write_json, write_table
 from nas.cli.progress import LiveLine, duration
 from nas.report.tables import Table
 
@@ -56,7 +55,7 @@ def execute(arguments: Namespace) -> None:
 
     space = load_search_space(arguments.space)
     space = space.at(*read_binding(arguments, space))
-    target = open_target(arguments.target)
+    target = open_target(arguments.target, tell=say)
     kept = Calibration.load(arguments.out) if arguments.check or arguments.out.exists() else None
     if kept:
         kept.check(space, target.identity)
@@ -87,7 +86,7 @@ def calibrated(
                     f"{duration(spent)} of {duration(seconds)}"
                 )
         except KeyboardInterrupt:
-            print(f"nas: interrupted; learning from {len(measured)} networks", file=sys.stderr)
+            say(f"interrupted; learning from {len(measured)} networks")
     return Calibration.of(space, target.identity, measured)
 
 
@@ -116,7 +115,7 @@ def say_drift(calibration: Calibration, target: Target, space: SearchSpace) -> N
     ratio = calibration.drift(target, space)
     change = f"{abs(ratio - 1):.1%} {'slower' if ratio > 1 else 'faster'}"
     remedy = "; calibrate again" if abs(ratio - 1) > DRIFT_RATIO else ""
-    print(f"nas: {target.identity} runs {change} than when it was calibrated{remedy}", file=sys.stderr)
+    say(f"{target.identity} runs {change} than when it was calibrated{remedy}")
 
 
 def _show(calibration: Calibration, *, as_json: bool) -> None:

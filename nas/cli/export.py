@@ -13,7 +13,6 @@ Example:
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from nas.budget import Budget
 from nas.bundle import Bundle
 from nas.cli.arguments import add_folder, add_json, positive
 from nas.cli.job import NETWORK_FILE, SELECTION_FILE, WEIGHTS_FILE, Run, read_file
-from nas.cli.output import write_json, write_table
+from nas.cli.output import say, write_json, write_table
 from nas.cli.progress import LiveLine
 from nas.errors import StudyError
 from nas.report.tables import level_table
@@ -38,7 +37,7 @@ __all__ = ["add_arguments", "execute"]
 def add_arguments(parser: ArgumentParser) -> None:
     add_folder(parser)
     parser.add_argument("--out", type=Path, metavar="BUNDLE", help="folder to write (default RUN/bundle)")
-    parser.add_argument("--target", default="local", metavar="SPEC", help="to measure on (default local)")
+    parser.add_argument("--target", metavar="SPEC", help="to measure on (default: as in the search)")
     parser.add_argument("--threads", type=positive, help="to measure with (default: as in the search)")
     parser.add_argument("--torch", action="store_true", help="add the weights as safetensors")
     add_json(parser)
@@ -58,7 +57,7 @@ def execute(arguments: Namespace) -> None:
             models,
             arguments.out or run.bundle,
             data=run.data(),
-            target=open_target(arguments.target, threads=threads),
+            target=open_target(arguments.target or run.job.target, threads=threads, tell=say),
             budget=budget,
             architectures=architectures,
             provenance={"search": run.record.settings.to_json()},
@@ -70,7 +69,7 @@ def execute(arguments: Namespace) -> None:
     else:
         write_table(level_table(bundle.levels))
     for breach in _breaches(bundle, budget):
-        print("nas:", breach, file=sys.stderr)
+        say(breach)
 
 
 def _breaches(bundle: Bundle, budget: Budget) -> Iterator[str]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from nas.report.tables import Table
 
-__all__ = ["write_json", "write_table"]
+__all__ = ["say", "write_json", "write_table"]
+
+
+def say(text: str) -> None:
+    """A line for people, beside the result."""
+    print("nas:", text, file=sys.stderr)
 
 
 def write_json(values: object) -> None:

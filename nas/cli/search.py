@@ -13,7 +13,6 @@ Example:
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from nas.cli.arguments import add_json, natural, objective, positive, several
 from nas.cli.calibrate import calibrated, predicted_ms, say_drift
 from nas.cli.front import show_front
 from nas.cli.job import CALIBRATION_FILE, Job, Run, load_search_space
+from nas.cli.output import say
 from nas.cli.progress import LiveLine
 from nas.data import Data, load_data
 from nas.errors import StudyError, TrainingError
@@ -111,9 +111,9 @@ def execute(arguments: Namespace) -> None:
                 clock.save(arguments.out)
             line.count(study.record.evaluated, arguments.trials, _summary(study.record))
     _check_trained(study.record)
-    print(f"nas: {study.record.evaluated} networks trained, {_summary(study.record)}", file=sys.stderr)
+    say(f"{study.record.evaluated} networks trained, {_summary(study.record)}")
     if study.exhausted:
-        print("nas: no other network within the budget was found", file=sys.stderr)
+        say("no other network within the budget was found")
     show_front(study.record, as_json=arguments.json)
 
 
@@ -181,7 +181,7 @@ class _Clock:
         """The calibration given or kept in the run folder, else a new one."""
         from nas.latency import Calibration, open_target
 
-        target = open_target(job.target, threads=job.threads)
+        target = open_target(job.target, threads=job.threads, tell=say)
         kept = arguments.out / CALIBRATION_FILE
         path = arguments.calibration or (kept if kept.exists() else None)
         if path is None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from nas.bundle import Bundle
 from nas.cli.arguments import add_json, positive
-from nas.cli.output import write_json, write_table
+from nas.cli.output import say, write_json, write_table
 from nas.cli.progress import LiveLine
 from nas.report.tables import Table
 
@@ -58,7 +58,7 @@ def execute(arguments: Namespace) -> None:
     from nas.latency.specs import open_target
     from nas.latency.verification import verify_levels
 
-    bundle, target = Bundle.load(arguments.bundle), open_target(arguments.target)
+    bundle, target = Bundle.load(arguments.bundle), open_target(arguments.target, tell=say)
     with LiveLine() as line:
         levels = verify_levels(bundle, target, seconds=arguments.seconds, progress=line.show)
     if arguments.json:

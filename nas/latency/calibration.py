@@ -28,6 +28,7 @@ _SECONDS = 0.25  # for each network at most; most need half of that
 _DISTURBED = 1.04  # by what factor a time may be too long before the network is measured again
 _SECOND_TRY = 0.3  # the share of the time kept for that
 _FAILURES, _LOST = 3, 0.05  # so many networks, and this share, may fail on the target
+_DAMAGES = (ValueError, KeyError, TypeError, AttributeError, SpaceError, OverflowError, RecursionError)
 _REPEATED = 500  # networks in a row that were measured before, at which a space counts as exhausted
 
 
@@ -77,6 +78,8 @@ class Calibration:
 
     def drift(self, target: Target, space: SearchSpace, *, networks: int = 5) -> float:
         """Median ratio of fresh measurements to those kept, of networks from the fastest to the slowest."""
+        if not self.measured:
+            raise TargetError("a calibration must hold networks to be checked, but has none; calibrate again")
         by_time = sorted(self.measured, key=lambda network: network.exits_ms[-1])
         count = min(networks, len(by_time))
         chosen = [by_time[(2 * place + 1) * len(by_time) // (2 * count)] for place in range(count)]
@@ -117,12 +120,12 @@ class Calibration:
                     Architecture.from_json(
                         {"space": space, "input_shape": shape, "num_classes": classes, **network}
                     ),
-                    tuple(map(float, network["exits_ms"])),
+                    _read_times(network["exits_ms"]),
                 )
                 for network in record["networks"]
             )
             predictor = Predictor.from_json(record["predictor"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SpaceError) as error:
+        except (OSError, *_DAMAGES) as error:
             raise TargetError(
                 f"{path} must be a calibration, version {_VERSION}, but is not: {error!r}; calibrate again"
             ) from None
@@ -165,9 +168,16 @@ def calibrate(
             continue
         if disturbance > _DISTURBED:
             disturbed.append((min(before, disturbance), architecture))
-        if disturbance < before:
+        if disturbance < before or architecture.id not in found:
             found[architecture.id] = network
         yield tuple(found.values())
+
+
+def _read_times(exits_ms: Sequence[float]) -> tuple[float, ...]:
+    times_ms = tuple(map(float, exits_ms))
+    if not times_ms or not all(0 < ms < math.inf for ms in times_ms):
+        raise ValueError(f"times must be finite and above 0, but are {times_ms}")
+    return times_ms
 
 
 def _proposals(space: SearchSpace, seed: int, seen: set[str]) -> Iterator[Architecture]:

@@ -3,9 +3,9 @@
 Time follows a layer's multiplications, the values it reads and writes, and the turns of its loops, which are
 the multiplications over the length of the innermost one. Each kind of layer has factors of its own, for
 runtimes have a routine for each: pointwise, depthwise, grouped and other convolutions, strided or not. They
-keep channels in blocks of as many as a vector of the processor holds, `lanes`, pad them to that, compute a
-tile of several blocks at once, and fall back to a slow routine where channels are no multiple of 4, as ONNX
-Runtime does: one network can take twice as long as another that is larger by a channel.
+keep channels in blocks of as many as a vector of the processor holds, `lanes`, pad them to that, and fall
+back to a slow routine where channels are no multiple of 4, as ONNX Runtime does: one network can take twice
+as long as another that is larger by a channel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from nas.ops import Activation, BatchNorm, Conv2d, Dropout, Input, Linear
 __all__ = ["chain_features", "running_chains", "spilled"]
 
 _ALIGNMENT = 4  # channels that are no multiple of it are not kept in blocks
-_TILE = 4  # blocks of output channels that are computed at once
 _CACHES = tuple(2**power for power in range(20, 25))
 
 
@@ -78,7 +77,7 @@ def _conv_features(op: Conv2d, layer: Layer, lanes: int) -> Iterator[tuple[str, 
     """Those of a convolution, with channels as the runtime pads them and without taps outside the image."""
     kind, ins, outs = _routine(op, layer.in_shapes[0][0], lanes)
     height, width = layer.shape[1:]
-    per_group = ins // op.groups if op.groups < ins else 1
+    per_group = 1 if op.groups == layer.in_shapes[0][0] else ins // op.groups
     macs = outs * per_group * _taps(op, layer.in_shapes[0])
     yield f"{kind}: layers", 1.0
     yield f"{kind}: written", outs * height * width
@@ -87,11 +86,7 @@ def _conv_features(op: Conv2d, layer: Layer, lanes: int) -> Iterator[tuple[str, 
     yield f"{kind}: macs/size", macs / (height * width)
     yield f"{kind}: macs/in", macs / per_group
     yield f"{kind}: macs/out", macs / outs
-    vectors = max(1, outs // lanes)
-    left = vectors % _TILE if op.groups == 1 else 0
-    yield f"{kind}: macs", macs * (vectors - left) / vectors
-    if left:
-        yield f"{kind}: macs of {left} left", macs * left / vectors
+    yield f"{kind}: macs", macs
 
 
 def _routine(op: Conv2d, in_channels: int, lanes: int) -> tuple[str, int, int]:

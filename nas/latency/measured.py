@@ -14,7 +14,7 @@ __all__ = ["MeasuredLatency"]
 
 @final
 class MeasuredLatency:
-    """Measures all exits of a network when it is first asked for, each segment for `seconds`."""
+    """Measures all exits of a network when it is first asked for, for at most about so many seconds."""
 
     def __init__(self, target: Target, *, seconds: float = 0.05) -> None:
         self.target = target

@@ -31,9 +31,10 @@ CALL = "call"
 """Feature that counts calls of the runtime: one per segment."""
 
 _FOLDS = 10
-_FEW_FOLDS = 3  # to choose the lanes
+_FEW_FOLDS = 5  # to choose the lanes
 _ROBUST_STEPS = 3
 _CLIP = 4.0  # robust deviations, beyond which a measurement counts less
+_EXACT = 1e-9  # relative deviations that are but rounding
 _LEAST = 3  # networks
 
 
@@ -110,13 +111,15 @@ class Predictor:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Predictor:
         """`ValueError`, `KeyError` or `TypeError` where these are not the values of `to_json`."""
-        factors_ms = {str(name): float(ms) for name, ms in values["factors_ms"].items()}
+        factors_ms = {str(name): float(ms) for name, ms in dict(values["factors_ms"]).items()}
         ratio = math.inf if values["interval_ratio"] is None else float(values["interval_ratio"])
-        if CALL not in factors_ms or not all(0 <= ms < math.inf for ms in factors_ms.values()) or ratio < 1:
-            raise ValueError("factors must be finite and not below 0, and the interval's ratio at least 1")
+        if CALL not in factors_ms or not all(0 <= ms < math.inf for ms in factors_ms.values()):
+            raise ValueError(f"factors must have {CALL!r}, and be finite and not below 0")
+        if values["lanes"] not in LANES or not ratio >= 1:
+            raise ValueError(f"lanes must be among {LANES}, and the interval's ratio at least 1")
         return Predictor(
             target=str(values["target"]),
-            lanes=int(values["lanes"]),
+            lanes=values["lanes"],
             factors_ms=factors_ms,
             interval_ratio=ratio,
             errors=Errors(**values["errors"]),
@@ -192,7 +195,8 @@ class _Table:
         for _ in range(_ROBUST_STEPS):
             factors = nnls(relative * weights[:, None], weights)
             off = np.abs(relative @ factors - 1)
-            weights = np.sqrt(np.minimum(1.0, _CLIP * 1.4826 * np.median(off) / np.maximum(off, 1e-12)))
+            tolerated = max(_EXACT, _CLIP * 1.4826 * float(np.median(off)))
+            weights = np.sqrt(tolerated / np.maximum(off, tolerated))
         found: NDArray[np.float64] = factors / scale
         return found
 
@@ -206,7 +210,7 @@ class _Table:
         return np.maximum(predicted_ms, 1e-9)
 
     def left_out_error(self, folds: int) -> float:
-        return float(np.abs(np.log(self.left_out_ms(folds) / self.measured_ms)).mean())
+        return float(np.minimum(np.abs(self.left_out_ms(folds) / self.measured_ms - 1), 1.0).mean())
 
 
 def _amounts(

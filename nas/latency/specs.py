@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -29,8 +29,10 @@ def engine_of(name: str, threads: int) -> Engine:
     return _ENGINES[_one_of(name, "engine", tuple(_ENGINES))](threads)
 
 
-def open_target(text: str, *, threads: int = 1) -> Target:
+def open_target(text: str, *, threads: int = 1, tell: Callable[[str], None] | None = None) -> Target:
     """The target that `text` names; `threads` holds where the text does not say how many.
+
+    `tell` is told what a person has to do, such as to open a page.
 
     * `local`: this machine;
     * `tcp://HOST:PORT`: a machine on which `nas agent` listens;
@@ -45,7 +47,7 @@ def open_target(text: str, *, threads: int = 1) -> Target:
     for scheme in _SCHEMES:
         place = head.removeprefix(scheme.prefix)
         if head.startswith(scheme.prefix) and bool(place) == bool(scheme.place):
-            options = _read_options(scheme, settings, threads)
+            options = replace(_read_options(scheme, settings, threads), tell=tell)
             target = scheme.open(place, options)
             return Int8(target) if options.precision == "int8" else target
     forms = ", ".join(scheme.prefix + scheme.place for scheme in _SCHEMES)
@@ -59,6 +61,7 @@ class _Options:
     precision: str = "fp32"
     engine: str = "onnxruntime"
     token_file: Path | None = None
+    tell: Callable[[str], None] | None = None
 
 
 @final
@@ -145,7 +148,10 @@ def _open_ssh(place: str, options: _Options) -> Target:
 def _open_browser(place: str, options: _Options) -> Target:
     from nas.latency.browser import BrowserTarget
 
-    return BrowserTarget(place, threads=options.threads)
+    target = BrowserTarget(place, threads=options.threads)
+    if place == "open" and options.tell:
+        options.tell(f"open {target.url} in the browser that is to be measured")
+    return target
 
 
 def _open_recorded(place: str, options: _Options) -> Target:

@@ -73,9 +73,12 @@ class Timing:
     @staticmethod
     def from_json(values: Any) -> Timing:
         """`ValueError`, `KeyError` or `TypeError` where these are not the values of `to_json`."""
-        rounds = tuple(np.array(times_s, np.float64) for times_s in values["rounds_s"])
-        reference_s = tuple(map(float, values["reference_s"]))
-        floor_s = float(values["floor_s"])
+        try:
+            rounds = tuple(np.array(times_s, np.float64) for times_s in values["rounds_s"])
+            reference_s = tuple(map(float, values["reference_s"]))
+            floor_s = float(values["floor_s"])
+        except OverflowError as error:
+            raise ValueError(f"times must be numbers of 64 bits: {error}") from error
         models = {times_s.shape[1:] for times_s in rounds if times_s.ndim == 2 and times_s.size}
         sound = len(models) == 1 and all(times_s.ndim == 2 and times_s.size for times_s in rounds)
         numbers = np.concatenate([*(times_s.ravel() for times_s in rounds), reference_s, [floor_s]])

@@ -170,7 +170,7 @@ def test_run_keeps_to_one_model(nas: Nas, run_folder: Path) -> None:
 
 def test_a_latency_budget_holds_when_measured(nas: Nas, tmp_path: Path) -> None:
     command = ("search", "search_spaces.tiny:space", *NEW, "--trials", 2, "--out", tmp_path / "d")
-    nas(*command, "--budget", "latency<=0.15ms")
+    nas(*command, "--budget", "latency<=0.15ms", "--calibrate", 3)
     record = read_study(tmp_path / "d")
     assert all(trial.values["latency_ms"] <= 0.15 for trial in record.trials if trial.evaluated)
     assert [objective.metric for objective in record.settings.objectives] == ["accuracy", "latency_ms"]

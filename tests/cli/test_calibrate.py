@@ -1,0 +1,289 @@
+"""Calibrations made by command: what the file holds, and what a search does with it."""
+
+import json
+import math
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import final
+
+import numpy as np
+import pytest
+
+from nas.bundle import Bundle
+from nas.cli import main
+from nas.cli.calibrate import calibrated, predicted_ms
+from nas.latency import Calibration, LocalTarget, Measured, Target, Timing, measure_exits
+from nas.latency.predictor import Predictor
+from nas.latency.recorded import Recorder
+from nas.latency.target import Inputs
+from nas.search import read_study
+from nas.space import Architecture, Candidate, SearchSpace, load_space
+
+Nas = Callable[..., str]
+Record = Callable[..., Path]
+Start = Callable[..., subprocess.Popen[str]]
+SPACE = "user_spaces:space"
+NETWORKS = 8  # of that space
+NEW = ("--data", "digits", "--epochs", 1, "--sampler", "random")
+
+AGENT = """
+import nas.latency.local
+nas.latency.local._chip = lambda: "another chip"
+from nas.cli import main
+main(["agent", "--port", "0"])
+"""
+
+
+@final
+class SizeTarget(Target):
+    """A nanosecond or more for each byte of a file."""
+
+    def __init__(self, factor: float = 1.0, identity: str = "by size", interrupted: float = math.inf) -> None:
+        self._factor, self._identity, self._left = factor, identity, interrupted
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    def time(self, models: Sequence[bytes], inputs: Inputs, *, seconds: float = 2.0) -> Timing:
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        times_s = self._factor * 1e-9 * np.array([[len(model) for model in models]])
+        return Timing((times_s,) * 4, (), 0.0, self.identity)
+
+
+@pytest.fixture
+def space(monkeypatch: pytest.MonkeyPatch) -> SearchSpace:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    space = load_space(SPACE)
+    assert isinstance(space, SearchSpace)
+    return space
+
+
+@pytest.fixture
+def networks(space: SearchSpace) -> list[Architecture]:
+    """All networks of the space."""
+    rng = Random(0)
+    found = {architecture.id: architecture for architecture in (space.sample(rng) for _ in range(300))}
+    assert len(found) == NETWORKS
+    return list(found.values())
+
+
+def times_ms(target: Target, space: SearchSpace, architecture: Architecture) -> tuple[float, ...]:
+    return tuple(latency.p50_ms for latency in measure_exits(target, space.graph(architecture)))
+
+
+@pytest.fixture
+def record(space: SearchSpace, networks: list[Architecture], tmp_path: Path) -> Record:
+    """Record all networks on a target by size: the file."""
+
+    def record(factor: float = 1.0, identity: str = "by size") -> Path:
+        path = tmp_path / f"{identity} {factor}.json"
+        for architecture in networks:
+            measure_exits(Recorder(SizeTarget(factor, identity), path), space.graph(architecture))
+        return path
+
+    return record
+
+
+@pytest.fixture
+def calibration(nas: Nas, record: Record, tmp_path: Path) -> Path:
+    path = tmp_path / "calibration.json"
+    nas("calibrate", SPACE, "--target", f"recorded:{record()}", "--out", path)
+    return path
+
+
+def test_the_file_holds_the_networks_of_the_space(
+    calibration: Path, space: SearchSpace, networks: list[Architecture]
+) -> None:
+    found = Calibration.load(calibration)
+    found.check(space, "by size")
+    assert {network.architecture for network in found.measured} == set(networks)
+    for network in found.measured:
+        assert network.exits_ms == pytest.approx(times_ms(SizeTarget(), space, network.architecture))
+
+
+def test_what_is_shown_is_what_was_learned(nas: Nas, record: Record, tmp_path: Path) -> None:
+    command = ("calibrate", SPACE, "--data", "digits", "--target", f"recorded:{record()}", "--out")
+    values = json.loads(nas(*command, tmp_path / "c.json", "--json"))
+    assert values.pop("networks") == NETWORKS
+    assert Predictor.from_json(values) == Calibration.load(tmp_path / "c.json").predictor
+    header, line = nas(*command, tmp_path / "c.json").splitlines()
+    assert header.split()[:2] == ["target", "networks"]
+    assert line.startswith("by size")
+    assert str(NETWORKS) in line.split()
+
+
+def test_a_file_that_is_there_gets_more(
+    nas: Nas, record: Record, space: SearchSpace, networks: list[Architecture], tmp_path: Path
+) -> None:
+    path = tmp_path / "c.json"
+    known = [Measured(each, times_ms(SizeTarget(1.01), space, each)) for each in networks[:4]]
+    Calibration.of(space, "by size", known).save(path)
+    nas("calibrate", SPACE, "--target", f"recorded:{record()}", "--out", path)
+    found = Calibration.load(path).measured
+    assert list(found[:4]) == known
+    assert {network.architecture for network in found} == set(networks)
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [
+        (1.0, "by size runs 0.0% faster than when it was calibrated"),
+        (1.1, "by size runs 10.0% slower than when it was calibrated; calibrate again"),
+        (0.5, "by size runs 50.0% faster than when it was calibrated; calibrate again"),
+    ],
+)
+def test_a_check_tells_how_times_have_changed(
+    calibration: Path, record: Record, capsys: pytest.CaptureFixture[str], factor: float, told: str
+) -> None:
+    before = calibration.read_bytes()
+    target = f"recorded:{record(factor)}"
+    assert main(["calibrate", SPACE, "--target", target, "--out", str(calibration), "--check", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == f"nas: {told}\n"
+    assert json.loads(out)["networks"] == NETWORKS
+    assert calibration.read_bytes() == before
+
+
+def test_files_of_something_else_are_left(nas: Nas, calibration: Path, record: Record) -> None:
+    before = calibration.read_bytes()
+    here, there = (f"recorded:{record(identity=name)}" for name in ("by size", "elsewhere"))
+    for command in (
+        (SPACE, "--target", there),
+        ("user_spaces:other", "--target", here),
+        (SPACE, "--target", here, "--input", "3,8,8"),
+        (SPACE, "--target", here, "--classes", 3, "--check"),
+    ):
+        assert "; calibrate again" in nas("calibrate", *command, "--out", calibration, code=2)
+    assert calibration.read_bytes() == before
+    calibration.write_bytes(before[:-9])
+    assert "must be a calibration" in nas("calibrate", SPACE, "--target", here, "--out", calibration, code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (f"{SPACE} --target phone", "tcp://HOST:PORT"),
+        (f"{SPACE} --target local,threads=0", "threads must be at least 1"),
+        (f"{SPACE} --target recorded:none.json", "none.json"),
+        (f"{SPACE} --target tcp://127.0.0.1:1", "must answer, but did not"),
+        (f"{SPACE} --check", "must be a calibration"),
+        (f"{SPACE} --data digits --classes 3", "--classes"),
+        ("search_spaces.mobile:mobilenet_v2", "one network"),
+        ("user_spaces:without_exit", "exit"),
+    ],
+)
+def test_misuse_is_one_sentence(nas: Nas, tmp_path: Path, arguments: str, told: str) -> None:
+    assert told in nas("calibrate", *arguments.split(), "--out", tmp_path / "c.json", code=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_target_that_knows_none_of_the_networks(nas: Nas, record: Record, tmp_path: Path) -> None:
+    command = ("calibrate", "search_spaces.tiny:space", "--target", f"recorded:{record()}", "--out")
+    assert "must have been recorded" in nas(*command, tmp_path / "c.json", code=2)
+    assert not (tmp_path / "c.json").exists()
+
+
+@pytest.mark.parametrize("arguments", ["--out c.json --seconds 0", "--out c.json --seed -1", ""])
+def test_bad_options_are_code_2(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["calibrate", SPACE, *arguments.split()])
+    assert left.value.code == 2
+    assert "usage: nas calibrate" in capsys.readouterr().err
+
+
+def test_an_interruption_leaves_what_there_is(space: SearchSpace, capsys: pytest.CaptureFixture[str]) -> None:
+    calibration = calibrated(space, SizeTarget(interrupted=5), seconds=60)
+    assert len(calibration.measured) == 5
+    assert "interrupted; learning from 5 networks" in capsys.readouterr().err
+
+
+def test_a_search_is_told_an_interval(space: SearchSpace, networks: list[Architecture]) -> None:
+    known = [Measured(each, times_ms(SizeTarget(), space, each)) for each in networks[:4]] * 3
+    calibration = Calibration.of(space, "by size", known)
+    predict_ms, ratio = predicted_ms(calibration), calibration.predictor.interval_ratio
+    for number, architecture in enumerate(networks):
+        candidate = Candidate(space, architecture)
+        for exit in range(2):
+            interval = predict_ms(candidate, exit)
+            if number < 4:
+                assert interval.value == known[number].exits_ms[exit]
+                assert interval.high / interval.value == pytest.approx(interval.value / interval.low)
+                assert interval.low < interval.value
+            elif math.isinf(interval.value):
+                assert interval.low == 0
+            else:
+                assert interval.value == calibration.predictor(candidate.graph, exit)
+                assert interval.high == pytest.approx(ratio * interval.value)
+                assert interval.low == pytest.approx(interval.value / ratio)
+        assert predict_ms(candidate) == predict_ms(candidate, 1)
+
+
+def test_a_search_goes_by_a_calibration(
+    nas: Nas, calibration: Path, record: Record, space: SearchSpace, tmp_path: Path
+) -> None:
+    target, folder = f"recorded:{record()}", tmp_path / "run"
+    command = ("search", SPACE, "--out", folder)
+    limit = ("--budget", "latency<=15us, latency@0<=1s")
+    nas(*command, *NEW, *limit, "--target", target, "--calibration", calibration, "--trials", 2)
+    assert (folder / "latency.json").read_bytes() == calibration.read_bytes()
+    assert json.loads((folder / "job.json").read_text())["target"] == target
+    nas(*command, "--trials", 3)
+    nas(*command, "--target", target, "--trials", 3)
+    trials = read_study(folder).trials
+    judged = [trial for trial in trials if "latency_ms" in trial.values]
+    assert sum(trial.state == "complete" for trial in judged) == 3
+    for trial in judged:
+        first, last = times_ms(SizeTarget(), space, trial.architecture)
+        assert trial.values["latency_ms"] == pytest.approx(last)
+        assert (trial.state == "infeasible") == (last > 0.015)
+        if trial.state == "complete":
+            assert trial.values["latency_ms@0"] == pytest.approx(first)
+    assert "its target is" in nas(*command, "--target", "local", "--trials", 4, code=2)
+
+
+def test_a_search_refuses_a_calibration_of_something_else(
+    nas: Nas, calibration: Path, record: Record, tmp_path: Path
+) -> None:
+    command = ("search", SPACE, *NEW, "--budget", "latency<=1s", "--trials", 1, "--out", tmp_path / "run")
+    there = f"recorded:{record(identity='elsewhere')}"
+    for options in (("--target", there), ("--data", "digits")):
+        assert "; calibrate again" in nas(*command, *options, "--calibration", calibration, code=2)
+    assert "none.json" in nas(*command, "--calibration", tmp_path / "none.json", code=2)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_whole_job_on_another_machine(start: Start, nas: Nas, tmp_path: Path) -> None:
+    agent, folder = start("-c", AGENT), tmp_path / "run"
+    try:
+        assert agent.stderr is not None
+        address = agent.stderr.readline().split()[-1]
+        target = f"tcp://{address}"
+        nas("search", SPACE, *NEW, "--budget", "latency<=1s", "--target", target, "--out", folder,
+            "--calibrate", 3, "--trials", 3)  # fmt: skip
+        nas("train", folder, "--epochs", 1, "--top", 1)
+        nas("export", folder, "--target", target)
+        nas("verify", folder / "bundle", "--target", target, "--seconds", 1)
+    finally:
+        agent.terminate()
+        agent.communicate()
+    there = LocalTarget().identity.replace(LocalTarget().identity.partition(", ")[0], "another chip")
+    assert json.loads((folder / "job.json").read_text())["target"] == target
+    calibration = Calibration.load(folder / "latency.json")
+    assert calibration.target == there != LocalTarget().identity
+    known = {network.architecture.id: network.exits_ms[-1] for network in calibration.measured}
+    complete = [trial for trial in read_study(folder).trials if trial.state == "complete"]
+    assert len(complete) == 3
+    for trial in complete:
+        assert trial.values["latency_ms"] == known[trial.architecture.id]
+    levels = Bundle.load(folder / "bundle").levels
+    assert levels
+    for level in levels:
+        assert level.latency is not None
+        assert level.latency.target == there
+        assert level.keeps_budget is not False
