@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from nas.cli.arguments import add_binding, add_json, natural, positive, read_bin
 from nas.cli.job import load_search_space
 from nas.cli.output import say, write_json, write_table
 from nas.cli.progress import LiveLine, duration
+from nas.errors import TargetError
 from nas.report.tables import Table
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from nas.search import Interval
     from nas.space import Candidate, SearchSpace
 
-__all__ = ["add_arguments", "calibrated", "execute", "predicted_ms", "say_drift"]
+__all__ = ["add_arguments", "execute", "measuring", "predicted_ms", "say_drift"]
 
 SECONDS = 60
-REPEATED_RATIO = 1.1  # by which a network measured in a hurry may come out otherwise
+REPEATED_RATIO = 1.25  # by which a network measured in a hurry may come out otherwise
+LEAST_NETWORKS = 3  # to learn from where a calibration ends early
 DRIFT_RATIO = 0.05  # beyond which predictions are no longer what they were
 
 
@@ -61,33 +63,37 @@ def execute(arguments: Namespace) -> None:
         kept.check(space, target.identity)
     if arguments.check and kept:
         say_drift(kept, target, space)
-        calibration = kept
-    else:
-        known = kept.measured if kept else ()
-        calibration = calibrated(space, target, seconds=arguments.seconds, seed=arguments.seed, known=known)
-        calibration.save(arguments.out)
+        _show(kept, as_json=arguments.json)
+        return
+    if not arguments.out.absolute().parent.is_dir():
+        raise TargetError(f"the folder of {arguments.out} must be there, but is not; make it first")
+    measured = kept.measured if kept else ()
+    try:
+        steps = measuring(space, target, seconds=arguments.seconds, seed=arguments.seed, known=measured)
+        for measured in steps:  # noqa: B007 - the last is what counts
+            pass
+    except (KeyboardInterrupt, TargetError) as error:
+        if len(measured) < LEAST_NETWORKS:
+            raise
+        say(f"{str(error) or 'interrupted'}; learning from {len(measured)} networks")
+    calibration = Calibration.of(space, target.identity, measured)
+    calibration.save(arguments.out)
     _show(calibration, as_json=arguments.json)
 
 
-def calibrated(
+def measuring(
     space: SearchSpace, target: Target, *, seconds: float, seed: int = 0, known: tuple[Measured, ...] = ()
-) -> Calibration:
-    """A calibration, with a live line; an interruption ends it early with what is there."""
-    from nas.latency import Calibration, calibrate
+) -> Iterator[tuple[Measured, ...]]:
+    """What `nas.latency.calibrate` measures, with a live line."""
+    from nas.latency import calibrate
 
-    measured, begin = known, monotonic()
+    begin = monotonic()
     with LiveLine() as line:
         line.show(f"calibrating {target.identity}")
-        try:
-            for measured in calibrate(space, target, seconds=seconds, seed=seed + len(known), known=known):
-                spent = monotonic() - begin
-                line.show(
-                    f"calibrating {target.identity}: {len(measured)} networks, "
-                    f"{duration(spent)} of {duration(seconds)}"
-                )
-        except KeyboardInterrupt:
-            say(f"interrupted; learning from {len(measured)} networks")
-    return Calibration.of(space, target.identity, measured)
+        for measured in calibrate(space, target, seconds=seconds, seed=seed + len(known), known=known):
+            spent = f"{duration(monotonic() - begin)} of {duration(seconds)}"
+            line.show(f"calibrating {target.identity}: {len(measured)} networks, {spent}")
+            yield measured
 
 
 def predicted_ms(calibration: Calibration) -> Callable[..., Interval]:

@@ -49,6 +49,11 @@ def execute(arguments: Namespace) -> None:
     from nas.train.threads import torch_threads
 
     run = Run.load(arguments.folder)
+    spec = arguments.target or run.job.target
+    if "precision=int8" in spec.split(","):
+        raise StudyError(
+            f"a bundle must be certified as it ships, in float32, but got {spec!r}; leave out precision=int8"
+        )
     threads = arguments.threads or run.job.threads
     models, architectures = _trained(run)
     budget = Budget.parse(run.record.settings.budget)
@@ -57,7 +62,7 @@ def execute(arguments: Namespace) -> None:
             models,
             arguments.out or run.bundle,
             data=run.data(),
-            target=open_target(arguments.target or run.job.target, threads=threads, tell=say),
+            target=open_target(spec, threads=threads, tell=say),
             budget=budget,
             architectures=architectures,
             provenance={"search": run.record.settings.to_json()},

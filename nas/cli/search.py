@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from nas.budget import Budget
 from nas.cli.arguments import add_json, natural, objective, positive, several
-from nas.cli.calibrate import calibrated, predicted_ms, say_drift
+from nas.cli.calibrate import measuring, predicted_ms, say_drift
 from nas.cli.front import show_front
 from nas.cli.job import CALIBRATION_FILE, Job, Run, load_search_space
 from nas.cli.output import say
@@ -185,8 +185,8 @@ class _Clock:
         kept = arguments.out / CALIBRATION_FILE
         path = arguments.calibration or (kept if kept.exists() else None)
         if path is None:
-            calibration = calibrated(space, target, seconds=arguments.calibrate)
-            return _Clock(target, calibration, is_fresh=True)
+            *_, measured = measuring(space, target, seconds=arguments.calibrate)
+            return _Clock(target, Calibration.of(space, target.identity, measured), is_fresh=True)
         calibration = Calibration.load(path)
         calibration.check(space, target.identity)
         return _Clock(target, calibration, is_fresh=False)

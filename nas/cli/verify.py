@@ -10,7 +10,6 @@ Example:
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +66,7 @@ def execute(arguments: Namespace) -> None:
     else:
         write_table(_table(levels))
     if note := _note(levels, target.identity):
-        print("nas:", note, file=sys.stderr)
+        say(note)
     if breaches := [_breach(level) for level in levels if level.kept is False]:
         raise SystemExit(
             f"nas: levels must keep their budget, but {', '.join(breaches)}; leave them out here, or "

@@ -25,7 +25,7 @@ __all__ = ["Calibration", "Measured", "calibrate"]
 _FORMAT = "nas-dial-calibration"
 _VERSION = 1
 _SECONDS = 0.25  # for each network at most; most need half of that
-_DISTURBED = 1.04  # by what factor a time may be too long before the network is measured again
+_DISTURBED = 1.06  # by what factor a time may be too long before the network is measured again
 _SECOND_TRY = 0.3  # the share of the time kept for that
 _FAILURES, _LOST = 3, 0.05  # so many networks, and this share, may fail on the target
 _DAMAGES = (ValueError, KeyError, TypeError, AttributeError, SpaceError, OverflowError, RecursionError)
@@ -143,22 +143,20 @@ def calibrate(
 ) -> Iterator[tuple[Measured, ...]]:
     """Measure random networks for so long; gives, after each, all measured so far, with `known` ones.
 
-    In the last third of the time, networks that were disturbed are measured again, those most disturbed
-    first. `TargetError` where the target fails for more than a few networks.
+    In the last third of the time, or once a space has no more, networks that were disturbed are measured
+    once more, those most disturbed first. `TargetError` where the target fails for more than a few networks.
     """
     found = {network.architecture.id: network for network in known}
     begin, failures, disturbed = monotonic(), 0, list[tuple[float, Architecture]]()
     proposals = _proposals(space, seed, set(found))
     while (spent := (monotonic() - begin) / seconds) < 1:
-        before = math.inf
-        architecture: Architecture | None
-        if spent > 1 - _SECOND_TRY and disturbed:
-            disturbed.sort(key=lambda network: network[0])
-            before, architecture = disturbed.pop()
-        else:
-            architecture = next(proposals, None)
+        before, again = math.inf, spent > 1 - _SECOND_TRY and bool(disturbed)
+        architecture = None if again else next(proposals, None)
         if architecture is None:
-            return
+            if not disturbed:
+                return
+            disturbed.sort(key=lambda network: network[0])
+            (before, architecture), again = disturbed.pop(), True
         try:
             network, disturbance = _measured(target, space, architecture)
         except TargetError:
@@ -166,8 +164,8 @@ def calibrate(
             if failures > _FAILURES + _LOST * len(found):
                 raise
             continue
-        if disturbance > _DISTURBED:
-            disturbed.append((min(before, disturbance), architecture))
+        if disturbance > _DISTURBED and not again:
+            disturbed.append((disturbance, architecture))
         if disturbance < before or architecture.id not in found:
             found[architecture.id] = network
         yield tuple(found.values())
@@ -184,7 +182,13 @@ def _proposals(space: SearchSpace, seed: int, seen: set[str]) -> Iterator[Archit
     """Different random networks, until there seem to be no more."""
     rng, repeated = Random(seed), 0
     while repeated < _REPEATED:
-        architecture = space.sample(rng)
+        try:
+            architecture = space.sample(rng)
+        except SpaceError:  # choices that build no network
+            repeated += 1
+            if repeated == _REPEATED and not seen:
+                raise
+            continue
         repeated = repeated + 1 if architecture.id in seen else 0
         if not repeated:
             seen.add(architecture.id)

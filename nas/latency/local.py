@@ -46,7 +46,8 @@ class LocalTarget(Target):
             return _passes([self._engine.open(model) for model in models], inputs)
 
         try:
-            load()()
+            with self._lock:
+                load()()
         except Exception as error:  # the classes of ONNX Runtime have no base of their own
             reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise TargetError(

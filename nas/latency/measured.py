@@ -16,7 +16,7 @@ __all__ = ["MeasuredLatency"]
 class MeasuredLatency:
     """Measures all exits of a network when it is first asked for, for at most about so many seconds."""
 
-    def __init__(self, target: Target, *, seconds: float = 0.05) -> None:
+    def __init__(self, target: Target, *, seconds: float = 2.0) -> None:
         self.target = target
         self._seconds = seconds
         self._known: dict[str, tuple[Latency, ...]] = {}

@@ -150,7 +150,7 @@ def fit_predictor(samples: Sequence[Sample], target: str) -> Predictor:
         target=target,
         lanes=lanes,
         factors_ms=dict(zip(table.names, table.factors_ms().tolist(), strict=True)),
-        interval_ratio=_interval_ratio(predicted_ms[last] / table.measured_ms[last]),
+        interval_ratio=_interval_ratio(predicted_ms / table.measured_ms, len(samples)),
         errors=Errors.of(predicted_ms[last], table.measured_ms[last]),
     )
 
@@ -227,10 +227,10 @@ def _amounts(
     return total | spilled(weight_bytes)
 
 
-def _interval_ratio(ratios: NDArray[np.float64]) -> float:
-    """The factor within which the stated share of these errors lies; infinite where they are too few."""
-    rank = math.ceil(COVERAGE * (len(ratios) + 1))
-    return math.inf if rank > len(ratios) else float(np.exp(np.sort(np.abs(np.log(ratios)))[rank - 1]))
+def _interval_ratio(ratios: NDArray[np.float64], networks: int) -> float:
+    """The factor within which the stated share of these errors, of all exits, lies; infinite for too few."""
+    share = math.ceil(COVERAGE * (networks + 1)) / networks
+    return math.inf if share > 1 else float(np.exp(np.quantile(np.abs(np.log(ratios)), share)))
 
 
 def _nnls() -> Callable[..., NDArray[np.float64]]:

@@ -36,6 +36,7 @@ Evaluate = Callable[[Candidate], Mapping[str, float]]
 _PATIENCE = 8  # proposals of a sampler in a row that come to nothing before others are tried
 _HOPELESS = 256  # proposals in a row that come to nothing before the search ends
 _MOST_FAILURES = 3  # evaluations that fail before one is complete
+_MOST_FAILURES_IN_A_ROW = 8  # later, as all do once a target is gone
 
 
 @final
@@ -142,11 +143,12 @@ class Study:
         return found
 
     def _check_failures(self) -> None:
-        last, states = self._trials[-1], Counter(trial.state for trial in self._trials)
-        if last.state == "failed" and states["failed"] >= _MOST_FAILURES and not states["complete"]:
+        states = [trial.state for trial in self._trials if trial.evaluated]
+        most = _MOST_FAILURES_IN_A_ROW if "complete" in states else _MOST_FAILURES
+        if self._trials[-1].state == "failed" and states[-most:] == ["failed"] * most:
             raise StudyError(
-                f"one of the first networks must be complete, but {states['failed']} failed, "
-                f"the last because {last.reason}; mend that, and search in this folder again"
+                f"of {most} networks in a row one must be complete, but all failed, "
+                f"the last because {self._trials[-1].reason}; mend that, and search in this folder again"
             )
 
     def _next(self, engine: Engine) -> Trial | None:

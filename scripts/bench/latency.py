@@ -116,7 +116,9 @@ else that we know of (`quiet`) and beside a process that multiplies matrices (`l
 median of calls one after another, the usual way. `predicted.csv`: 100 networks of each space that its
 calibration has not seen; `calibrations.csv`: what each took. `budgets.csv`: 30 budgets between the 10 % and
 the 60 % quantile of `mixed`, a random network for each whose measured upper bound keeps it, and what it
-takes when measured again in a new process. Predictor figures are those of the worst space.
+takes when measured again in a new process. Predictor figures are those of the worst space; networks with a
+kind of layer that its calibration never met are told as unknown and left out. The table is that of layers
+measured alone, for the first 20 networks of each space.
 """
 
 if __name__ == "__main__":

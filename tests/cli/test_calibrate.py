@@ -13,7 +13,7 @@ import pytest
 
 from nas.bundle import Bundle
 from nas.cli import main
-from nas.cli.calibrate import calibrated, predicted_ms
+from nas.cli.calibrate import predicted_ms
 from nas.latency import Calibration, LocalTarget, Measured, Target, Timing, measure_exits
 from nas.latency.predictor import Predictor
 from nas.latency.recorded import Recorder
@@ -196,10 +196,21 @@ def test_bad_options_are_code_2(arguments: str, capsys: pytest.CaptureFixture[st
     assert "usage: nas calibrate" in capsys.readouterr().err
 
 
-def test_an_interruption_leaves_what_there_is(space: SearchSpace, capsys: pytest.CaptureFixture[str]) -> None:
-    calibration = calibrated(space, SizeTarget(interrupted=5), seconds=60)
-    assert len(calibration.measured) == 5
-    assert "interrupted; learning from 5 networks" in capsys.readouterr().err
+def test_a_target_that_fails_leaves_what_there_is(
+    nas: Nas, record: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = record(1.0)
+    values = json.loads(recording.read_text())
+    values["entries"] = dict(list(values["entries"].items())[:4])
+    recording.write_text(json.dumps(values))
+    out = tmp_path / "c.json"
+    assert main(["calibrate", SPACE, "--target", f"recorded:{recording}", "--out", str(out)]) == 0
+    assert "learning from 4 networks" in capsys.readouterr().err
+    assert len(Calibration.load(out).measured) == 4
+
+
+def test_a_folder_that_is_not_there_is_told_first(nas: Nas, tmp_path: Path) -> None:
+    assert "must be there" in nas("calibrate", SPACE, "--out", tmp_path / "none" / "c.json", code=2)
 
 
 def test_a_search_is_told_an_interval(space: SearchSpace, networks: list[Architecture]) -> None:

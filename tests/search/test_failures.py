@@ -120,13 +120,31 @@ def test_search_ends_where_the_first_networks_all_fail(
 ) -> None:
     study = start(space, tmp_path, evaluate=failing([RuntimeError(f"fault {n}") for n in range(4)]))
     for failures, reason in ((3, "fault 2"), (4, "fault 3")):
-        with pytest.raises(StudyError, match=f"{failures} failed, the last because {reason}; mend that"):
+        with pytest.raises(StudyError, match=rf"of 3 networks .* the last because {reason}; mend that"):
             list(study.run(trials=9))
         assert [trial.state for trial in read_study(tmp_path).trials if trial.evaluated] == [
             "failed"
         ] * failures
     list(study.run(trials=9))
     assert len(study.front) > 0
+
+
+def test_search_ends_where_all_fail_from_some_moment_on(
+    space: SearchSpace, start: Start, tmp_path: Path
+) -> None:
+    faults: list[Exception | None] = [None, *(RuntimeError(f"fault {n}") for n in range(20))]
+    evaluated: list[str] = []
+
+    def evaluate(candidate: Candidate) -> dict[str, float]:
+        evaluated.append(candidate.id)
+        fault = faults[len(evaluated) - 1]
+        if fault:
+            raise fault
+        return {"accuracy": 0.5}
+
+    with pytest.raises(StudyError, match=r"of 8 networks in a row .* because fault 7; mend that"):
+        list(start(space, tmp_path, evaluate=evaluate).run(trials=20))
+    assert len(evaluated) == 9
 
 
 def test_failed_measurements_are_kept_and_passed(
