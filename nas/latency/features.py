@@ -11,6 +11,7 @@ as long as another that is larger by a channel.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -74,19 +75,30 @@ def _layer_features(layer: Layer, lanes: int, *, fused: bool) -> Iterator[tuple[
 
 
 def _conv_features(op: Conv2d, layer: Layer, lanes: int) -> Iterator[tuple[str, float]]:
-    """Those of a convolution, with channels as the runtime pads them and without taps outside the image."""
+    """Those of a convolution, with channels as the runtime pads them and without taps outside the image.
+
+    Kernels of all sizes share most factors, so that a few networks of each are enough.
+    """
     kind, ins, outs = _routine(op, layer.in_shapes[0][0], lanes)
     height, width = layer.shape[1:]
     per_group = 1 if op.groups == layer.in_shapes[0][0] else ins // op.groups
     macs = outs * per_group * _taps(op, layer.in_shapes[0])
-    yield f"{kind}: layers", 1.0
-    yield f"{kind}: written", outs * height * width
-    yield f"{kind}: read", ins * math.prod(layer.in_shapes[0][1:])
-    yield f"{kind}: macs/width", macs / width
-    yield f"{kind}: macs/size", macs / (height * width)
-    yield f"{kind}: macs/in", macs / per_group
-    yield f"{kind}: macs/out", macs / outs
-    yield f"{kind}: macs", macs
+    for name in dict.fromkeys((kind, _family(kind))):
+        yield f"{name}: layers", 1.0
+        yield f"{name}: macs", macs
+        yield f"{name}: macs/width", macs / width
+    yield f"{name}: macs/size", macs / (height * width)
+    yield f"{name}: macs/in", macs / per_group
+    yield f"{name}: macs/out", macs / outs
+    yield f"{name}: written", outs * height * width
+    yield f"{name}: read", ins * math.prod(layer.in_shapes[0][1:])
+
+
+def _family(kind: str) -> str:
+    """The kind whatever its kernel size; a kernel of one row or column is a family of its own."""
+    if re.search(r" (1x\d+|\d+x1)\b", kind):
+        kind = kind.replace("conv", "separable")
+    return re.sub(r" \d+(x\d+)?", "", kind)
 
 
 def _routine(op: Conv2d, in_channels: int, lanes: int) -> tuple[str, int, int]:
