@@ -215,4 +215,6 @@ def _summary(record: StudyRecord) -> str:
     failures = [trial.reason for trial in record.trials if trial.state == "failed"]
     best = f", best accuracy {max(found):.4f}" if found else ""
     failed = f", {len(failures)} failed, the last because {failures[-1]}" if failures else ""
-    return f"{rejected} rejected before training{best}{failed}"
+    causes = ", ".join(f"{key} {count}" for key, count in record.rejections.most_common())
+    told = f" ({causes})" if causes else ""
+    return f"{rejected} rejected before training{told}{best}{failed}"

@@ -19,7 +19,8 @@ from typing import Any, Self, final
 
 from nas.errors import TargetError
 from nas.latency import onnxruntime_web
-from nas.latency.local import _chip, reference_model
+from nas.latency.chip import chip_name
+from nas.latency.local import reference_model
 from nas.latency.page_server import PageServer
 from nas.latency.protocol import Message, describe_arrays
 from nas.latency.target import Inputs, Target
@@ -141,7 +142,7 @@ class BrowserTarget(Target):
             rule = "threads must be 1 in a page from another machine over plain http"
             raise TargetError(f"{rule}, but got {self.threads}; ask for 1, or forward the port to localhost")
         parts = [str(answer.get(part)) for part in ("machine", "browser", "runtime")]
-        chip = () if self.browser == _OPEN else (_chip(),)
+        chip = () if self.browser == _OPEN else (chip_name(),)
         identity = ", ".join((*chip, *parts, f"threads {self.threads}"))
         if self._identity not in ("", identity):
             rule = f"the page must stay in the browser in which it was ({self._identity})"

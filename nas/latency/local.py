@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
-from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from typing import final
@@ -14,6 +12,7 @@ from typing import final
 import numpy as np
 
 from nas.errors import TargetError
+from nas.latency.chip import chip_name
 from nas.latency.engine import Engine, OnnxRuntime, Runner
 from nas.latency.rounds import Pass, Stopwatch
 from nas.latency.target import Inputs, Target
@@ -39,7 +38,7 @@ class LocalTarget(Target):
 
     @cached_property
     def identity(self) -> str:
-        return f"{_chip()}, {self._engine.identity}"
+        return f"{chip_name()}, {self._engine.identity}"
 
     def time(self, models: Sequence[bytes], inputs: Inputs, *, seconds: float = 2.0) -> Timing:
         def load() -> Pass:
@@ -79,13 +78,3 @@ def _passes(runners: Sequence[Runner], inputs: Inputs) -> Pass:
         return times_s
 
     return run
-
-
-def _chip() -> str:
-    """The processor's name where the system tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()

@@ -113,14 +113,14 @@ class Profile:
 
     def reaches(self, limit: Limit) -> bool:
         """Whether a network was found that keeps this limit."""
-        tightest = self.spreads[limit.key].tightest
-        return tightest is not None and tightest <= limit.bound
+        return (self.spreads[limit.key].tightest or math.inf) <= limit.bound
 
     @property
     def answer(self) -> str:
         """Whether the budget can be met, and how often or why not, in words."""
         if not self.reachable:
-            return f"the budget cannot be met: {self._obstacle()}"
+            may = "may or may not" if self.closest.fits(self.budget.limits, "low") else "cannot"
+            return f"the budget {may} be met: {self._obstacle()}"
         share = self.together
         if not share.fitting:
             often = f"none of {share.networks:,} random networks fits, but a descent found one"
@@ -134,8 +134,8 @@ class Profile:
         reasons = [self._shortfall(limit) for limit in self.budget.limits if not self.reaches(limit)]
         reasons = reasons or ["each limit can be met, but no network was found that meets all together"]
         if len(self.budget.limits) > 1 and math.isfinite(self.closest.nearness(self.budget)):
-            costs = self.closest.costs
-            values = (f"{limit.format(costs[limit.key].value)} for {limit}" for limit in self.budget.limits)
+            found = ((limit, self.closest.costs[limit.key].value) for limit in self.budget.limits)
+            values = (f"{limit.format(value)} for {limit}" for limit, value in found)
             reasons.append(f"the closest network has {', '.join(values)}")
         return "; ".join(reasons)
 

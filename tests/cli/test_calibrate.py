@@ -30,7 +30,7 @@ NEW = ("--data", "digits", "--epochs", 1, "--sampler", "random")
 
 AGENT = """
 import nas.latency.local
-nas.latency.local._chip = lambda: "another chip"
+nas.latency.local.chip_name = lambda: "another chip"
 from nas.cli import main
 main(["agent", "--port", "0"])
 """
