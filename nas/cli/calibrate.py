@@ -106,7 +106,7 @@ def predicted_ms(calibration: Calibration) -> Callable[..., Interval]:
     def predict_ms(candidate: Candidate, exit: int | None = None) -> Interval:
         exits_ms = known.get(candidate.id)
         if exits_ms is None:
-            ms, ratio = predictor(candidate.graph, exit), predictor.interval_ratio
+            ms, ratio = predictor(candidate.graph, exit), predictor.ratio(candidate.graph, exit)
         else:
             ms, ratio = exits_ms[-1 if exit is None else exit], REPEATED_RATIO
         if math.isinf(ms):  # a kind of layer that was never measured

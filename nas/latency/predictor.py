@@ -81,10 +81,12 @@ class Predictor:
     factors_ms: Mapping[str, float]
     """Milliseconds per unit of each feature that was seen."""
     interval_ratio: float
-    """The measured time lies within the predicted one divided and multiplied by this, nine times in ten.
+    """The time at the last exit is the predicted one divided or multiplied by this at most, 9 times in 10.
 
     Infinite where fewer than nine networks were measured.
     """
+    early_interval_ratio: float
+    """The same at earlier exits."""
     errors: Errors
     _chains_ms: dict[tuple[Chain, bool], float] = field(default_factory=dict, repr=False, compare=False)
 
@@ -99,12 +101,21 @@ class Predictor:
             weight_bytes += 4 * key[0].params
         return total_ms + self._priced(spilled(weight_bytes))
 
+    def ratio(self, graph: Graph, exit: int | None = None) -> float:
+        """The interval's ratio at an exit."""
+        early = exit is not None and exit < len(graph.exits) - 1
+        return self.early_interval_ratio if early else self.interval_ratio
+
     def to_json(self) -> dict[str, Any]:
+        ratios = {
+            "interval_ratio": self.interval_ratio,
+            "early_interval_ratio": self.early_interval_ratio,
+        }
         return {
             "target": self.target,
             "lanes": self.lanes,
             "factors_ms": dict(self.factors_ms),
-            "interval_ratio": self.interval_ratio if math.isfinite(self.interval_ratio) else None,
+            **{name: ratio if math.isfinite(ratio) else None for name, ratio in ratios.items()},
             "errors": asdict(self.errors),
         }
 
@@ -112,16 +123,20 @@ class Predictor:
     def from_json(values: Mapping[str, Any]) -> Predictor:
         """`ValueError`, `KeyError` or `TypeError` where these are not the values of `to_json`."""
         factors_ms = {str(name): float(ms) for name, ms in dict(values["factors_ms"]).items()}
-        ratio = math.inf if values["interval_ratio"] is None else float(values["interval_ratio"])
+        ratios = [
+            math.inf if values[name] is None else float(values[name])
+            for name in ("interval_ratio", "early_interval_ratio")
+        ]
         if CALL not in factors_ms or not all(0 <= ms < math.inf for ms in factors_ms.values()):
             raise ValueError(f"factors must have {CALL!r}, and be finite and not below 0")
-        if values["lanes"] not in LANES or not ratio >= 1:
+        if values["lanes"] not in LANES or not all(ratio >= 1 for ratio in ratios):
             raise ValueError(f"lanes must be among {LANES}, and the interval's ratio at least 1")
         return Predictor(
             target=str(values["target"]),
             lanes=values["lanes"],
             factors_ms=factors_ms,
-            interval_ratio=ratio,
+            interval_ratio=ratios[0],
+            early_interval_ratio=ratios[1],
             errors=Errors(**values["errors"]),
         )
 
@@ -150,7 +165,8 @@ def fit_predictor(samples: Sequence[Sample], target: str) -> Predictor:
         target=target,
         lanes=lanes,
         factors_ms=dict(zip(table.names, table.factors_ms().tolist(), strict=True)),
-        interval_ratio=_interval_ratio(predicted_ms / table.measured_ms, len(samples)),
+        interval_ratio=_interval_ratio((predicted_ms / table.measured_ms)[last], len(samples)),
+        early_interval_ratio=_interval_ratio((predicted_ms / table.measured_ms)[~last], len(samples)),
         errors=Errors.of(predicted_ms[last], table.measured_ms[last]),
     )
 
@@ -228,9 +244,11 @@ def _amounts(
 
 
 def _interval_ratio(ratios: NDArray[np.float64], networks: int) -> float:
-    """The factor within which the stated share of these errors, of all exits, lies; infinite for too few."""
+    """The factor within which the stated share of these errors lies; infinite for too few networks."""
     share = math.ceil(COVERAGE * (networks + 1)) / networks
-    return math.inf if share > 1 else float(np.exp(np.quantile(np.abs(np.log(ratios)), share)))
+    if share > 1 or not len(ratios):
+        return math.inf
+    return float(np.exp(np.quantile(np.abs(np.log(ratios)), share)))
 
 
 def _nnls() -> Callable[..., NDArray[np.float64]]:

@@ -216,7 +216,7 @@ def test_a_folder_that_is_not_there_is_told_first(nas: Nas, tmp_path: Path) -> N
 def test_a_search_is_told_an_interval(space: SearchSpace, networks: list[Architecture]) -> None:
     known = [Measured(each, times_ms(SizeTarget(), space, each)) for each in networks[:4]] * 3
     calibration = Calibration.of(space, "by size", known)
-    predict_ms, ratio = predicted_ms(calibration), calibration.predictor.interval_ratio
+    predict_ms, predictor = predicted_ms(calibration), calibration.predictor
     for number, architecture in enumerate(networks):
         candidate = Candidate(space, architecture)
         for exit in range(2):
@@ -228,7 +228,8 @@ def test_a_search_is_told_an_interval(space: SearchSpace, networks: list[Archite
             elif math.isinf(interval.value):
                 assert interval.low == 0
             else:
-                assert interval.value == calibration.predictor(candidate.graph, exit)
+                ratio = predictor.ratio(candidate.graph, exit)
+                assert interval.value == predictor(candidate.graph, exit)
                 assert interval.high == pytest.approx(ratio * interval.value)
                 assert interval.low == pytest.approx(interval.value / ratio)
         assert predict_ms(candidate) == predict_ms(candidate, 1)

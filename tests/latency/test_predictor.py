@@ -151,6 +151,7 @@ def test_json_keeps_every_bit(graphs: list[Graph], count: int) -> None:
         {"interval_ratio": 0.9},
         {"interval_ratio": math.nan},
         {"interval_ratio": "wide"},
+        {"early_interval_ratio": 0.9},
         {"lanes": 0},
         {"lanes": None},
         {"errors": {}},
