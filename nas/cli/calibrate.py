@@ -35,7 +35,6 @@ __all__ = ["add_arguments", "execute", "measuring", "predicted_ms", "say_drift"]
 
 SECONDS = 60
 REPEATED_RATIO = 1.25  # by which a network measured in a hurry may come out otherwise
-LEAST_NETWORKS = 3  # to learn from where a calibration ends early
 DRIFT_RATIO = 0.05  # beyond which predictions are no longer what they were
 
 
@@ -54,6 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> None:
     from nas.latency import Calibration, open_target
+    from nas.latency.predictor import LEAST_NETWORKS
 
     space = load_search_space(arguments.space)
     space = space.at(*read_binding(arguments, space))

@@ -144,7 +144,8 @@ def calibrate(
     """Measure random networks for so long; gives, after each, all measured so far, with `known` ones.
 
     In the last third of the time, or once a space has no more, networks that were disturbed are measured
-    once more, those most disturbed first. `TargetError` where the target fails for more than a few networks.
+    once more, those most disturbed first. `TargetError` where the target fails for more than a few networks,
+    or for all there was time for.
     """
     found = {network.architecture.id: network for network in known}
     begin, failures, disturbed = monotonic(), 0, list[tuple[float, Architecture]]()
@@ -161,7 +162,8 @@ def calibrate(
             network, disturbance = _measured(target, space, architecture)
         except TargetError:
             failures += 1
-            if failures > _FAILURES + _LOST * len(found):
+            is_over = monotonic() - begin >= seconds and not found
+            if is_over or failures > _FAILURES + _LOST * len(found):
                 raise
             continue
         if disturbance > _DISTURBED and not again:

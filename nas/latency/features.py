@@ -4,8 +4,7 @@ Time follows a layer's multiplications, the values it reads and writes, and the 
 the multiplications over the length of the innermost one. Each kind of layer has factors of its own, for
 runtimes have a routine for each: pointwise, depthwise, grouped and other convolutions, strided or not. They
 keep channels in blocks of as many as a vector of the processor holds, `lanes`, pad them to that, and fall
-back to a slow routine where channels are no multiple of 4, as ONNX Runtime does: one network can take twice
-as long as another that is larger by a channel.
+back to a slow routine where channels are no multiple of 4, as ONNX Runtime does.
 """
 
 from __future__ import annotations

@@ -23,9 +23,10 @@ from nas.errors import MissingExtraError, TargetError
 from nas.graph import Graph
 from nas.latency.features import chain_features, running_chains, spilled
 
-__all__ = ["Errors", "Predictor", "Sample", "fit_predictor"]
+__all__ = ["LEAST_NETWORKS", "Errors", "Predictor", "Sample", "fit_predictor"]
 
 COVERAGE = 0.9
+LEAST_NETWORKS = 3
 LANES = (1, 4, 8, 16)
 CALL = "call"
 """Feature that counts calls of the runtime: one per segment."""
@@ -35,7 +36,6 @@ _FEW_FOLDS = 5  # to choose the lanes
 _ROBUST_STEPS = 3
 _CLIP = 4.0  # robust deviations, beyond which a measurement counts less
 _EXACT = 1e-9  # relative deviations that are but rounding
-_LEAST = 3  # networks
 
 
 @final
@@ -150,9 +150,10 @@ class Predictor:
 
 def fit_predictor(samples: Sequence[Sample], target: str) -> Predictor:
     """Learn from measured networks; some hundred are best. `TargetError` for too few."""
-    if len(samples) < _LEAST:
+    if len(samples) < LEAST_NETWORKS:
         raise TargetError(
-            f"a predictor must learn from at least {_LEAST} networks, but got {len(samples)}; measure longer"
+            f"a predictor must learn from at least {LEAST_NETWORKS} networks, but got {len(samples)}; "
+            "measure longer"
         )
     tables = {lanes: _Table.of(samples, lanes) for lanes in LANES}
     lanes = min(LANES, key=lambda lanes: tables[lanes].left_out_error(_FEW_FOLDS))

@@ -49,8 +49,8 @@ class Stopwatch:
     def time(self, load: Callable[[], Pass], *, seconds: float, target: str) -> Timing:
         """Time what `load` loads for at most so many seconds, once it is loaded, but in four rounds at least.
 
-        It is loaded several times: where its weights come to lie in memory makes a network up to a third
-        slower, by the lines of a cache that they have to share.
+        It is loaded several times: a network whose weights come to lie so that they share lines of a cache
+        is slower.
         """
         load_s = -perf_counter()
         run, lasted_s = _loaded(load)

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import latency_budgets
 import latency_predictor
+import latency_remote
 import latency_repeat
 import torch
 from matplotlib.figure import Figure
@@ -91,6 +92,7 @@ def main() -> None:
     latency_repeat.collect(record, target, networks=8 if quick else 60, seconds=1.0 if quick else 2.0)
     latency_predictor.collect(record, target, seconds=4 if quick else 80, networks=4 if quick else 100)
     latency_budgets.collect(record, target, seconds=6 if quick else 80, budgets=2 if quick else 30)
+    latency_remote.collect(record, seconds=10 if quick else 60, trials=2 if quick else 20)
     repeated, predicted = record.rows(latency_repeat.FILE), record.rows(latency_predictor.FILE)
     calibrations = record.rows("calibrations.csv")
     plot(predicted, record.raw / "predicted.png")
@@ -116,9 +118,11 @@ else that we know of (`quiet`) and beside a process that multiplies matrices (`l
 median of calls one after another, the usual way. `predicted.csv`: 100 networks of each space that its
 calibration has not seen; `calibrations.csv`: what each took. `budgets.csv`: 30 budgets between the 10 % and
 the 60 % quantile of `mixed`, a random network for each whose measured upper bound keeps it, and what it
-takes when measured again in a new process. Predictor figures are those of the worst space; networks with a
-kind of layer that its calibration never met are told as unknown and left out. The table is that of layers
-measured alone, for the first 20 networks of each space.
+takes when measured again in a new process. `remote.json`: a whole job against an agent in a network
+namespace (as root, where `ip` is installed), with rejections by cause and the targets of its certificates.
+Predictor figures are those of the worst space; networks with a kind of layer that its calibration never met
+are told as unknown and left out. The table is that of layers measured alone, for the first 20 networks of
+each space.
 """
 
 if __name__ == "__main__":
