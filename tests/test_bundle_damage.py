@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,39 @@ def test_every_flipped_byte_of_a_zip_is_refused_or_harmless(folder):
             assert Bundle.load(path) == BUNDLE
         except BundleError:
             continue
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(BundleError, match="must be free or hold a bundle"):
+        write_bundle(tmp_path, BUNDLE, FILES)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_every_truncation_of_the_index_is_refused(folder):
+    text = (folder / "bundle.json").read_bytes()
+    for length in range(0, len(text) - 1, 97):
+        (folder / "bundle.json").write_bytes(text[:length])
+        with pytest.raises(BundleError, match=r"bundle\.json must be complete JSON"):
+            Bundle.load(folder)
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"[" * 100_000, b"[]", b"3"])
+def test_an_index_that_is_no_object_is_refused(folder, text):
+    (folder / "bundle.json").write_bytes(text)
+    with pytest.raises(BundleError, match=r"bundle\.json must be"):
+        Bundle.load(folder)
+
+
+def test_no_bundle_at_all_is_refused(tmp_path):
+    (tmp_path / "text").write_text("text")
+    for path in (tmp_path, tmp_path / "absent", tmp_path / "text"):
+        with pytest.raises(BundleError, match=r"bundle\.json must be readable"):
+            Bundle.load(path)
+
+
+@pytest.mark.parametrize("bad", [object(), {1, 2}, float("nan"), float("inf"), {(1, 2): 3}])
+def test_what_is_no_json_is_refused_before_anything_is_written(tmp_path, bad):
+    with pytest.raises(BundleError, match=r"must be plain JSON values, but got: .*; convert"):
+        write_bundle(tmp_path / "new" / "bundle", replace(BUNDLE, provenance={"x": bad}), FILES)
+    assert list(tmp_path.iterdir()) == []

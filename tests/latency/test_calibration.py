@@ -161,6 +161,11 @@ def test_many_failures_are_an_error(run: Calibrate) -> None:
     assert target.measured == 12  # the fourth of them
 
 
+def test_a_target_that_ran_nothing_in_time_is_an_error(run: Calibrate) -> None:
+    with pytest.raises(TargetError, match="lost"):
+        run(space, SizeTarget(failing=lambda number: True), seconds=2)
+
+
 def test_what_was_measured_is_predicted(calibration: Calibration) -> None:
     assert calibration.target == "by size"
     for network in calibration.measured:
