@@ -19,6 +19,7 @@ FILES = sorted(path for package in ("nas", "search_spaces") for path in (ROOT / 
 # From the ground up: a room may import from the floors below its own, and from its own floor only as listed.
 FLOORS = (
     ("errors", "files", "metric", "reach"),
+    ("interval",),
     ("op", "choices"),
     ("chains",),
     ("canonical", "fragments"),

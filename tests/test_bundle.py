@@ -43,6 +43,7 @@ BUNDLE = Bundle(
             macs=1200,
             latency=Latency(p50_ms=0.25, p95_ms=0.5, spread=0.1, runs=50, target="a chip, 1 thread"),
             energy_mj=0.5,
+            energy_source="declared: 2W",
         ),
         Level(
             model="tiny",
@@ -57,6 +58,7 @@ BUNDLE = Bundle(
                 spread=0.2,
                 runs=40,
                 slowdown=1.5,
+                power_w=2.5,
                 target="a chip, 1 thread",
             ),
             thresholds=(0.5, 2.0),
@@ -105,10 +107,12 @@ def test_the_index_has_the_documented_form(folder):
         "spread": 0.2,
         "runs": 40,
         "slowdown": 1.5,
+        "power_w": 2.5,
         "target": "a chip, 1 thread",
     }
     assert [first["latency_ms"][key] for key in ("low", "high", "slowdown")] == [None, None, 1]
     assert [level["energy_mj"] for level in (first, last)] == [0.5, None]
+    assert [level["energy_source"] for level in (first, last)] == ["declared: 2W", ""]
     assert [level["keeps_budget"] for level in (first, last)] == [None, True]
     assert record["certificate"] == {
         "budget": "latency<=1ms",

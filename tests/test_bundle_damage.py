@@ -1,6 +1,7 @@
 """A bundle with a damaged or forged file, folder or zip is refused."""
 
 import hashlib
+import json
 import os
 import shutil
 import zipfile
@@ -189,3 +190,12 @@ def test_what_is_no_json_is_refused_before_anything_is_written(tmp_path, bad):
     with pytest.raises(BundleError, match=r"must be plain JSON values, but got: .*; convert"):
         write_bundle(tmp_path / "new" / "bundle", replace(BUNDLE, provenance={"x": bad}), FILES)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("energy_mj", "source"), [(0.5, ""), (None, "measured")])
+def test_energy_without_a_source_is_refused(folder, energy_mj, source):
+    record = json.loads((folder / "bundle.json").read_text())
+    record["levels"][0] |= {"energy_mj": energy_mj, "energy_source": source}
+    (folder / "bundle.json").write_text(json.dumps(record))
+    with pytest.raises(BundleError, match=r"levels\[0\]\.energy_source must say where energy is from"):
+        Bundle.load(folder)

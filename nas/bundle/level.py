@@ -28,11 +28,18 @@ class Latency:
     high_ms: float | None = None
     slowdown: float = 1.0
     """By what the median was divided, because the whole target was slower than it can be; at least 1."""
+    power_w: float | None = None
+    """Mean power of the whole target while it was measured, None where it has no meter."""
 
     @property
     def upper_ms(self) -> float:
         """Upper bound of the median: `high_ms`, or the median itself where that is not known."""
         return self.p50_ms if self.high_ms is None else self.high_ms
+
+    @property
+    def energy_mj(self) -> float | None:
+        """What the whole target draws during the median, None where it has no meter."""
+        return None if self.power_w is None else self.p50_ms * self.power_w
 
     def to_json(self) -> dict[str, Any]:
         """The value as it stands under a key that names the unit, `latency_ms`."""
@@ -45,6 +52,7 @@ class Latency:
             "low": self.low_ms,
             "high": self.high_ms,
             "slowdown": self.slowdown,
+            "power_w": self.power_w,
         }
 
     @classmethod
@@ -62,6 +70,7 @@ class Latency:
             low_ms=fields.optional_number(record, "low", where),
             high_ms=fields.optional_number(record, "high", where),
             slowdown=fields.number(record, "slowdown", where),
+            power_w=fields.optional_number(record, "power_w", where),
         )
 
 
@@ -76,6 +85,8 @@ class Level:
     macs: int
     latency: Latency | None = None
     energy_mj: float | None = None
+    energy_source: str = ""
+    """`measured`, or `declared` and the formula of an estimate; empty where no energy is told."""
     thresholds: tuple[float, ...] | None = None
     keeps_budget: bool | None = None
     """Whether the upper bound of the latency kept the budget; None where no latency is limited here."""
@@ -89,6 +100,7 @@ class Level:
             "macs": self.macs,
             "latency_ms": None if self.latency is None else self.latency.to_json(),
             "energy_mj": self.energy_mj,
+            "energy_source": self.energy_source,
             "thresholds": None if self.thresholds is None else list(self.thresholds),
             "keeps_budget": self.keeps_budget,
         }
@@ -99,13 +111,20 @@ class Level:
         latency, thresholds, keeps = (
             fields.value(record, key, where) for key in ("latency_ms", "thresholds", "keeps_budget")
         )
+        energy_mj = fields.optional_number(record, "energy_mj", where)
+        energy_source = fields.field(record, "energy_source", str, where)
+        if (energy_mj is None) != (not energy_source):
+            raise fields.broken(
+                f"{where}.energy_source", f"say where energy is from, but got {energy_source!r}"
+            )
         return cls(
             model=fields.field(record, "model", str, where),
             exit=fields.field(record, "exit", int, where),
             accuracy=fields.number(record, "accuracy", where, high=1),
             macs=fields.count(record, "macs", where),
             latency=None if latency is None else Latency.from_json(latency, f"{where}.latency_ms"),
-            energy_mj=fields.optional_number(record, "energy_mj", where),
+            energy_mj=energy_mj,
+            energy_source=energy_source,
             thresholds=None if thresholds is None else fields.numbers(record, "thresholds", where),
             keeps_budget=None if keeps is None else fields.field(record, "keeps_budget", bool, where),
         )

@@ -6,8 +6,9 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.budget import Budget
 from nas.data import load_data
-from nas.errors import SpaceError
+from nas.errors import BudgetError, SpaceError
 from nas.metric import METRICS, split_key
 from nas.op import Shape
 from nas.space import Architecture, SearchSpace
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 __all__ = [
     "OBJECTIVES",
     "add_binding",
+    "add_energy",
     "add_folder",
     "add_json",
     "natural",
     "objective",
     "positive",
     "read_binding",
+    "read_budget",
     "several",
     "shape",
 ]
@@ -34,6 +37,30 @@ OBJECTIVES = tuple(name for name in METRICS if name != "energy_mj")
 
 def add_folder(parser: ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder that nas search filled")
+
+
+def add_energy(parser: ArgumentParser) -> None:
+    """The declared energy of an inference."""
+    parser.add_argument(
+        "--energy",
+        metavar="FORMULA",
+        help='what an inference draws, to estimate millijoules by, such as "0.2mJ + 2.5W"',
+    )
+
+
+def read_budget(text: str, energy: str | None) -> Budget:
+    """A budget whose limits on energy are those on latency that follow from what is declared."""
+    budget = Budget.parse(text)
+    if energy:
+        from nas.latency import DeclaredEnergy
+
+        return DeclaredEnergy.parse(energy).as_latency(budget)
+    if limits := [limit for limit in budget.limits if limit.metric == "energy_mj"]:
+        raise BudgetError(
+            f"a limit on energy must have a formula to estimate energy by, but {limits[0]} has none; give "
+            '--energy, such as "0.2mJ + 2.5W"'
+        )
+    return budget
 
 
 def add_json(parser: ArgumentParser) -> None:

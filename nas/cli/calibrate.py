@@ -3,18 +3,20 @@
 Random networks are measured for some time, and the file holds what was learned: milliseconds of any network
 of the space, with an interval. Where the file is there already, its networks are kept and more are added.
 A target is local, tcp://HOST:PORT (where nas agent listens), ssh://USER@HOST or browser:chromium, with
-options such as local,threads=2,precision=int8,engine=openvino.
+options such as local,threads=2,precision=int8,engine=openvino. With --check, exit code 1 says that its
+networks run more than 5 % slower or faster than they did.
 
 Example:
   nas calibrate search_spaces.mobile:space --data digits --target local --out laptop.json
   nas calibrate search_spaces.mobile:space --data digits --target local --out laptop.json --check
+  nas calibrate search_spaces.mobile:space --data digits --target tcp://phone:7000 --known laptop.json
+      --seconds 10 --out phone.json
 """
 
 from __future__ import annotations
 
-import math
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -28,13 +30,11 @@ from nas.report.tables import Table
 
 if TYPE_CHECKING:
     from nas.latency import Calibration, Measured, Target
-    from nas.search import Interval
-    from nas.space import Candidate, SearchSpace
+    from nas.space import SearchSpace
 
-__all__ = ["add_arguments", "execute", "measuring", "predicted_ms", "say_drift"]
+__all__ = ["add_arguments", "execute", "measuring", "say_drift"]
 
 SECONDS = 60
-REPEATED_RATIO = 1.25  # by which a network measured in a hurry may come out otherwise
 DRIFT_RATIO = 0.05  # beyond which predictions are no longer what they were
 
 
@@ -47,13 +47,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--seconds", type=positive, default=SECONDS, help=f"to measure for (default {SECONDS})"
     )
     parser.add_argument("--seed", type=natural, default=0, help="what networks are drawn by (default 0)")
-    parser.add_argument("--check", action="store_true", help="measure a few networks of the file again only")
+    parser.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help="calibration of the space on another target, with which a few seconds are enough",
+    )
+    parser.add_argument("--check", action="store_true", help="only measure a few networks of the file again")
     add_json(parser)
 
 
 def execute(arguments: Namespace) -> None:
     from nas.latency import Calibration, open_target
-    from nas.latency.predictor import LEAST_NETWORKS
 
     space = load_search_space(arguments.space)
     space = space.at(*read_binding(arguments, space))
@@ -62,12 +67,28 @@ def execute(arguments: Namespace) -> None:
     if kept:
         kept.check(space, target.identity)
     if arguments.check and kept:
-        say_drift(kept, target, space)
-        _show(kept, as_json=arguments.json)
+        ratio = say_drift(kept, target, space)
+        _show(kept, as_json=arguments.json, drift_ratio=ratio)
+        if _has_drifted(ratio):
+            raise SystemExit(1)
         return
     if not arguments.out.absolute().parent.is_dir():
         raise TargetError(f"the folder of {arguments.out} must be there, but is not; make it first")
-    measured = kept.measured if kept else ()
+    other = Calibration.load(arguments.known) if arguments.known else None
+    if other:
+        other.check(space)
+    measured = _measured(arguments, space, target, kept.measured if kept else ())
+    calibration = Calibration.of(space, target.identity, measured, other)
+    calibration.save(arguments.out)
+    _show(calibration, as_json=arguments.json)
+
+
+def _measured(
+    arguments: Namespace, space: SearchSpace, target: Target, measured: tuple[Measured, ...]
+) -> tuple[Measured, ...]:
+    """More networks than before: as many as there is time for, or until the target fails."""
+    from nas.latency.prediction import LEAST_NETWORKS
+
     try:
         steps = measuring(space, target, seconds=arguments.seconds, seed=arguments.seed, known=measured)
         for measured in steps:  # noqa: B007 - the last is what counts
@@ -76,9 +97,7 @@ def execute(arguments: Namespace) -> None:
         if len(measured) < LEAST_NETWORKS:
             raise
         say(f"{str(error) or 'interrupted'}; learning from {len(measured)} networks")
-    calibration = Calibration.of(space, target.identity, measured)
-    calibration.save(arguments.out)
-    _show(calibration, as_json=arguments.json)
+    return measured
 
 
 def measuring(
@@ -96,38 +115,24 @@ def measuring(
             yield measured
 
 
-def predicted_ms(calibration: Calibration) -> Callable[..., Interval]:
-    """What a calibration tells a search of a candidate's latency."""
-    from nas.search import Interval
-
-    predictor = calibration.predictor
-    known = {network.architecture.id: network.exits_ms for network in calibration.measured}
-
-    def predict_ms(candidate: Candidate, exit: int | None = None) -> Interval:
-        exits_ms = known.get(candidate.id)
-        if exits_ms is None:
-            ms, ratio = predictor(candidate.graph, exit), predictor.ratio(candidate.graph, exit)
-        else:
-            ms, ratio = exits_ms[-1 if exit is None else exit], REPEATED_RATIO
-        if math.isinf(ms):  # a kind of layer that was never measured
-            return Interval(0.0, ms, ms)
-        return Interval(ms / ratio, ms, ms * ratio)
-
-    return predict_ms
-
-
-def say_drift(calibration: Calibration, target: Target, space: SearchSpace) -> None:
-    """Measure some networks again, and say on stderr how times have changed."""
+def say_drift(calibration: Calibration, target: Target, space: SearchSpace) -> float:
+    """Measure some networks again, say on stderr how times have changed, and give the ratio."""
     ratio = calibration.drift(target, space)
     change = f"{abs(ratio - 1):.1%} {'slower' if ratio > 1 else 'faster'}"
-    remedy = "; calibrate again" if abs(ratio - 1) > DRIFT_RATIO else ""
+    remedy = "; calibrate again" if _has_drifted(ratio) else ""
     say(f"{target.identity} runs {change} than when it was calibrated{remedy}")
+    return ratio
 
 
-def _show(calibration: Calibration, *, as_json: bool) -> None:
+def _has_drifted(ratio: float) -> bool:
+    return abs(ratio - 1) > DRIFT_RATIO
+
+
+def _show(calibration: Calibration, *, as_json: bool, drift_ratio: float | None = None) -> None:
     predictor = calibration.predictor
     if as_json:
-        write_json({"networks": len(calibration.measured), **predictor.to_json()})
+        drift = {} if drift_ratio is None else {"drift_ratio": drift_ratio}
+        write_json({"networks": len(calibration.measured), **drift, **predictor.to_json()})
         return
     errors = predictor.errors
     header = ("target", "networks", "mean error %", "within 10 %", "rank correlation", "interval")
@@ -137,6 +142,6 @@ def _show(calibration: Calibration, *, as_json: bool) -> None:
         100 * errors.mean_ratio,
         100 * errors.within_10_ratio,
         errors.spearman,
-        f"/ and x {predictor.interval_ratio:.3f}",
+        f"/ and x {predictor.intervals.last_ratio:.3f}",
     )
     write_table(Table.of(header, [row]))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from nas.budget import Budget
 from nas.bundle import Bundle
-from nas.cli.arguments import add_folder, add_json, positive
+from nas.cli.arguments import add_energy, add_folder, add_json, positive
 from nas.cli.job import NETWORK_FILE, SELECTION_FILE, WEIGHTS_FILE, Run, read_file
 from nas.cli.output import say, write_json, write_table
 from nas.cli.progress import LiveLine
@@ -39,13 +39,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="BUNDLE", help="folder to write (default RUN/bundle)")
     parser.add_argument("--target", metavar="SPEC", help="to measure on (default: as in the search)")
     parser.add_argument("--threads", type=positive, help="to measure with (default: as in the search)")
+    add_energy(parser)
     parser.add_argument("--torch", action="store_true", help="add the weights as safetensors")
     add_json(parser)
 
 
 def execute(arguments: Namespace) -> None:
     from nas.export import export
-    from nas.latency import open_target
+    from nas.latency import DeclaredEnergy, open_target
     from nas.train.threads import torch_threads
 
     run = Run.load(arguments.folder)
@@ -57,6 +58,7 @@ def execute(arguments: Namespace) -> None:
     threads = arguments.threads or run.job.threads
     models, architectures = _trained(run)
     budget = Budget.parse(run.record.settings.budget)
+    energy = arguments.energy or run.job.energy
     with LiveLine() as line, torch_threads(threads):
         bundle = export(
             models,
@@ -64,6 +66,7 @@ def execute(arguments: Namespace) -> None:
             data=run.data(),
             target=open_target(spec, threads=threads, tell=say),
             budget=budget,
+            energy=DeclaredEnergy.parse(energy) if energy else None,
             architectures=architectures,
             provenance={"search": run.record.settings.to_json()},
             torch_weights=arguments.torch,

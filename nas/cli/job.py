@@ -57,14 +57,16 @@ class Job:
     threads: int
     target: str = "local"
     """Where latency is measured, as `nas.latency.open_target` reads it."""
+    energy: str = ""
+    """What an inference is declared to draw, as `nas.latency.DeclaredEnergy` reads it; empty if nothing."""
 
     def __post_init__(self) -> None:
-        texts = all(isinstance(text, str) for text in (self.data, self.data_hash, self.target))
+        texts = all(isinstance(text, str) for text in (self.data, self.data_hash, self.target, self.energy))
         images = 2 if self.images is None else self.images
         sizes = {"epochs": (self.epochs, 1), "images": (images, 2), "threads": (self.threads, 1)}
         if not texts:
             raise StudyError(
-                f"data, data_hash and target in {_FILE} must be texts, but got {self}; restore them"
+                f"data, data_hash, target and energy in {_FILE} must be texts, but got {self}; restore them"
             )
         for name, (size, least) in sizes.items():
             if type(size) is not int or size < least:

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.budget import Budget
-from nas.cli.arguments import add_binding, add_json, natural, positive, read_binding
-from nas.cli.calibrate import predicted_ms
+from nas.cli.arguments import add_binding, add_energy, add_json, natural, positive, read_binding, read_budget
 from nas.cli.job import load_search_space
 from nas.cli.output import write_json, write_table
 from nas.cli.progress import LiveLine
@@ -28,8 +27,8 @@ from nas.errors import BudgetError, TargetError
 from nas.report.tables import Table
 
 if TYPE_CHECKING:
+    from nas.interval import Interval
     from nas.latency import Calibration
-    from nas.search import Interval
     from nas.search.profile import Profile, Share
     from nas.space import Candidate, SearchSpace
 
@@ -43,6 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--calibration", type=Path, metavar="FILE", help="of nas calibrate, to predict latency"
     )
+    add_energy(parser)
     parser.add_argument(
         "--networks", type=positive, default=2000, metavar="N", help="networks drawn (default 2000)"
     )
@@ -53,7 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> None:
     from nas.search.profile import profile_space
 
-    budget = Budget.parse(arguments.budget)
+    budget = read_budget(arguments.budget, arguments.energy)
     calibration = _calibration(arguments, budget)
     space = _space(arguments, calibration)
     costs = {"latency_ms": _known_ms(calibration)} if calibration else {}
@@ -94,10 +94,9 @@ def _space(arguments: Namespace, calibration: Calibration | None) -> SearchSpace
 
 def _known_ms(calibration: Calibration) -> Callable[..., Interval]:
     """What the calibration predicts, with a `TargetError` where it knows too little."""
-    predict_ms = predicted_ms(calibration)
 
     def known_ms(candidate: Candidate, exit: int | None = None) -> Interval:
-        interval = predict_ms(candidate, exit)
+        interval = calibration(candidate, exit)
         if math.isinf(interval.value):
             raise TargetError(
                 f"a calibration must have seen every kind of layer, but not all of {candidate.id}; "

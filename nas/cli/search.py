@@ -1,10 +1,11 @@
 """Search for the best networks of a space within a budget.
 
 All is kept in a folder. A folder that holds a search is continued; its settings need not be given again. A
-budget names quantity, exit (@k, the last if none) and unit: macs, flops, params, latency, memory, size.
+budget names quantity, exit (@k, the last if none) and unit: macs, flops, params, latency, memory, size,
+energy.
 Latency is that of one image on the target: this machine, or another on which nas agent runs. It is
 predicted from a calibration, a short one made at the start unless one is given, and measured where that
-leaves doubt.
+leaves doubt. Energy is what --energy declares, so much for each inference and so much while it lasts.
 
 Example:
   nas search search_spaces.mobile:space --data digits --budget "macs<=2M, latency<=0.3ms" --out runs/d
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from nas.budget import Budget
-from nas.cli.arguments import add_json, natural, objective, positive, several
-from nas.cli.calibrate import measuring, predicted_ms, say_drift
+from nas.cli.arguments import add_energy, add_json, natural, objective, positive, read_budget, several
+from nas.cli.calibrate import measuring, say_drift
 from nas.cli.front import show_front
 from nas.cli.job import CALIBRATION_FILE, Job, Run, load_search_space
 from nas.cli.output import say
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "execute"]
 
-HOW = {"epochs": 3, "images": None, "threads": 1, "target": "local"}
+HOW = {"epochs": 3, "images": None, "threads": 1, "target": "local", "energy": ""}
 """How a new search trains, unless told otherwise; its job keeps it."""
 SOUGHT = {"budget": "", "objectives": (), "sampler": "tpe", "seed": 0}
 """What it is after; its study keeps it. Objectives follow from the budget."""
@@ -73,6 +74,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"to calibrate for where there is no calibration yet (default {CALIBRATION_S})",
     )
+    add_energy(parser)
     add_json(parser)
 
 
@@ -80,7 +82,8 @@ def execute(arguments: Namespace) -> None:
     from nas.latency import MeasuredLatency
     from nas.search import Study
 
-    run, given = Run.find(arguments.out), _given(arguments)
+    run = Run.find(arguments.out)
+    given = _given(arguments, run.job.energy if run else "")
     if run:
         run.job.check(given, run.folder)
         job, data = run.job, run.data()
@@ -97,7 +100,7 @@ def execute(arguments: Namespace) -> None:
         space,
         arguments.out,
         evaluate=_training(job, data),
-        costs={"latency_ms": predicted_ms(clock.calibration)} if clock else {},
+        costs={"latency_ms": clock.calibration} if clock else {},
         measure=MeasuredLatency(clock.target) if clock else None,
         **{name: sought[name] for name in SOUGHT},
     )
@@ -117,16 +120,22 @@ def execute(arguments: Namespace) -> None:
     show_front(study.record, as_json=arguments.json)
 
 
-def _given(arguments: Namespace) -> dict[str, Any]:
-    """The settings on the command line, those left out not among them."""
+def _given(arguments: Namespace, energy: str) -> dict[str, Any]:
+    """The settings on the command line, those left out not among them; `energy` is that of the job."""
+    from nas.latency import DeclaredEnergy
+    from nas.latency.specs import absolute_spec
     from nas.search.objective import objective_from_json
 
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     if "objectives" in given:
         texts = given["objectives"]
         given["objectives"] = tuple(objective_from_json(dict([text.split(":")])) for text in texts)
+    if "target" in given:
+        given["target"] = absolute_spec(given["target"])
+    if "energy" in given:
+        given["energy"] = str(DeclaredEnergy.parse(given["energy"]))
     if "budget" in given:
-        given["budget"] = str(Budget.parse(given["budget"]))
+        given["budget"] = str(read_budget(given["budget"], given.get("energy") or energy))
     if "data" in given:
         given["data"] = _absolute(given["data"])
     return given

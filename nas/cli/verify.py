@@ -48,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder or zip that nas export wrote")
     parser.add_argument("--target", default="local", metavar="SPEC", help="to measure on (default local)")
     parser.add_argument(
-        "--seconds", type=positive, default=2, help="to measure each network for, at most (default 2)"
+        "--seconds", type=positive, default=2, help="to measure each level for, at most (default 2)"
     )
     add_json(parser)
 

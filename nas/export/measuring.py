@@ -14,15 +14,15 @@ from nas.bundle import Latency, Level
 from nas.cost import Cost
 from nas.data import Data
 from nas.errors import BundleError
-from nas.latency import Target
-from nas.latency.verification import keeps_limit, latency_limit, measure_model
+from nas.latency import DeclaredEnergy, Target
+from nas.latency.verification import keeps_limit, latency_limit, measure_files
 from nas.model import Model
 from nas.runtime import Runtime
 from nas.train import predict
 
-__all__ = ["SECONDS_PER_MODEL", "MeasuredExit", "check_parity", "dial_levels", "measured_exits"]
+__all__ = ["SECONDS_PER_EXIT", "MeasuredExit", "check_parity", "dial_levels", "measured_exits"]
 
-SECONDS_PER_MODEL = 2.0  # at most; a measurement ends as soon as its result is narrow
+SECONDS_PER_EXIT = 2.0  # at most; a measurement ends as soon as its result is narrow
 
 _BATCH = 256
 _PARITY_IMAGES = 512
@@ -43,6 +43,8 @@ class MeasuredExit:
     test_accuracy: float
     macs: int
     latency: Latency | None
+    energy_mj: float | None = None
+    energy_source: str = ""
     keeps_budget: bool | None = None
 
     @property
@@ -53,6 +55,8 @@ class MeasuredExit:
             accuracy=self.accuracy,
             macs=self.macs,
             latency=self.latency,
+            energy_mj=self.energy_mj,
+            energy_source=self.energy_source,
             keeps_budget=self.keeps_budget,
         )
 
@@ -90,13 +94,21 @@ def check_parity(runtime: Runtime, name: str, model: Model, images: NDArray[np.u
 
 
 def measured_exits(
-    runtime: Runtime, name: str, model: Model, *, data: Data, target: Target | None, budget: Budget
+    runtime: Runtime,
+    name: str,
+    model: Model,
+    *,
+    data: Data,
+    target: Target | None,
+    budget: Budget,
+    energy: DeclaredEnergy | None = None,
 ) -> list[MeasuredExit]:
-    """Accuracy, MACs and, given a target, latency of every exit of one model."""
-    bundle = runtime.bundle
-    times: Sequence[Latency | None] = [None] * len(model.graph.exits)
-    if target:
-        times = measure_model(target, bundle, bundle.model(name), seconds=SECONDS_PER_MODEL)
+    """Accuracy, MACs and, given a target, latency and energy of every exit of one model."""
+    exits = range(len(model.graph.exits))
+    times = [
+        measure_files(target, runtime.bundle, name, exit, seconds=SECONDS_PER_EXIT) if target else None
+        for exit in exits
+    ]
     val, test = (
         [float((logits.argmax(axis=1) == labels).mean()) for logits in _logits(runtime, name, images)]
         for images, labels in ((data.x_val, data.y_val), (data.x_test, data.y_test))
@@ -109,10 +121,21 @@ def measured_exits(
             test_accuracy=test[exit],
             macs=Cost.of(model.graph, exit).macs,
             latency=latency,
+            **_energy(latency, energy),
             keeps_budget=keeps_limit(latency, latency_limit(budget, exit, len(times))) if latency else None,
         )
         for exit, latency in enumerate(times)
     ]
+
+
+def _energy(latency: Latency | None, declared: DeclaredEnergy | None) -> dict[str, Any]:
+    """Measured energy where the target has a meter, else what its user declares, if anything."""
+    if latency is None or (latency.energy_mj is None and declared is None):
+        return {}
+    if latency.energy_mj is not None:
+        return {"energy_mj": latency.energy_mj, "energy_source": "measured"}
+    assert declared
+    return {"energy_mj": declared(latency.p50_ms), "energy_source": f"declared: {declared}"}
 
 
 def _logits(runtime: Runtime, name: str, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:

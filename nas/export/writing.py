@@ -20,13 +20,13 @@ from nas.bundle import Bundle, BundleModel, Certificate, Level, SegmentFile, wri
 from nas.data import Data
 from nas.errors import BundleError
 from nas.export.measuring import (
-    SECONDS_PER_MODEL,
+    SECONDS_PER_EXIT,
     MeasuredExit,
     check_parity,
     dial_levels,
     measured_exits,
 )
-from nas.latency import Target
+from nas.latency import DeclaredEnergy, Target
 from nas.model import Model
 from nas.onnx import onnx_model, shipped_segments, tensor_names
 from nas.runtime import Runtime
@@ -45,6 +45,7 @@ def export(
     data: Data,
     target: Target | None = None,
     budget: Budget | None = None,
+    energy: DeclaredEnergy | None = None,
     architectures: Mapping[str, Architecture] | None = None,
     provenance: Mapping[str, Any] | None = None,
     torch_weights: bool = False,
@@ -56,6 +57,7 @@ def export(
     is raised and nothing is written. Each exit is timed on the target, and certified to keep the latencies
     of the budget or not to. The levels are the exits that none of the same model beats in time and
     validation accuracy; what was found for all of them, test accuracy included, is `provenance["exits"]`.
+    `energy` is an estimate for a target that has no power meter, and told as one.
     `torch_weights` adds each model as safetensors, `progress` is told each step.
     """
     budget, conditions = budget or Budget(), _conditions()
@@ -72,7 +74,9 @@ def export(
             check_parity(runtime, name, model, data.x_val)
         for name, model in sorted(models.items()):
             tell(f"measuring {name}")
-            exits += measured_exits(runtime, name, model, data=data, target=target, budget=budget)
+            exits += measured_exits(
+                runtime, name, model, data=data, target=target, budget=budget, energy=energy
+            )
             if torch_weights:
                 file = Path(scratch, "model.safetensors")
                 model.save(file)
@@ -171,7 +175,7 @@ def _conditions() -> dict[str, float | None]:
     return {
         "host_load": psutil.getloadavg()[0],  # programs that ran or waited to, mean of the last minute
         "host_cores": psutil.cpu_count(),
-        "seconds_per_model": SECONDS_PER_MODEL,
+        "seconds_per_exit": SECONDS_PER_EXIT,
     }
 
 

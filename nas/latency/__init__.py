@@ -2,20 +2,23 @@
 
 from nas.latency.calibration import Calibration as Calibration
 from nas.latency.calibration import Measured as Measured
-from nas.latency.calibration import calibrate as calibrate
+from nas.latency.energy import DeclaredEnergy as DeclaredEnergy
 from nas.latency.engine import Engine as Engine
 from nas.latency.engine import OnnxRuntime as OnnxRuntime
 from nas.latency.local import LocalTarget as LocalTarget
 from nas.latency.measured import MeasuredLatency as MeasuredLatency
-from nas.latency.predictor import Predictor as Predictor
+from nas.latency.prediction import Predictor as Predictor
+from nas.latency.segments import measure_exit as measure_exit
 from nas.latency.segments import measure_exits as measure_exits
 from nas.latency.specs import open_target as open_target
+from nas.latency.survey import calibrate as calibrate
 from nas.latency.table import LatencyTable as LatencyTable
 from nas.latency.target import Target as Target
 from nas.latency.timing import Timing as Timing
 
 __all__ = [
     "Calibration",
+    "DeclaredEnergy",
     "Engine",
     "LatencyTable",
     "LocalTarget",
@@ -26,6 +29,7 @@ __all__ = [
     "Target",
     "Timing",
     "calibrate",
+    "measure_exit",
     "measure_exits",
     "open_target",
 ]

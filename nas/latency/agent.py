@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from hmac import compare_digest
 from ipaddress import ip_address
 from socket import SHUT_RDWR, SHUT_WR, SOCK_STREAM, create_server, getaddrinfo, socket
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, Timer
 from time import monotonic
 from typing import Any, BinaryIO, final
 
@@ -103,10 +103,10 @@ class Agent:
     def _attend(self, client: socket) -> None:
         try:
             with suppress(OSError), client:
-                client.settimeout(min(_GREETING_S, self._idle_s))
+                client.settimeout(self._idle_s)
                 with client.makefile("rb") as reader, client.makefile("wb") as writer, _told(writer):
-                    self._service.greet(reader, writer, self._token)
-                    client.settimeout(self._idle_s)
+                    with _limited(client, min(_GREETING_S, self._idle_s)):
+                        self._service.greet(reader, writer, self._token)
                     self._service.converse(reader, writer)
                 _part(client)
         finally:
@@ -203,6 +203,23 @@ def _told(writer: BinaryIO) -> Iterator[None]:
         yield
     except TargetError as error:
         write_message(writer, failure(error))
+
+
+@contextmanager
+def _limited(client: socket, seconds: float) -> Iterator[None]:
+    """Leave a client who takes longer in all, however little it sends at a time."""
+
+    def leave() -> None:
+        with suppress(OSError):
+            client.shutdown(SHUT_RDWR)
+
+    timer = Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -44,6 +44,8 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "firefox": ("--headless", "--no-remote", "--profile", "{profile}"),
     }
 )
+_BY_HAND_S = 600.0  # for a person to type an address into a phone
+_START_S = 30.0
 _END_S = 5.0
 _REASON_LETTERS = 300
 
@@ -158,7 +160,8 @@ class _Visit:
         command = () if browser == _OPEN else _command(browser)
         host = "" if browser == _OPEN else "127.0.0.1"
         with ExitStack() as on_failure:
-            self.server = PageServer(_page_files(), host)
+            opening_s = _BY_HAND_S if browser == _OPEN else _START_S
+            self.server = PageServer(_page_files(), host, opening_s=opening_s)
             on_failure.callback(self.server.close)
             self.url = f"http://{host or _address()}{self.server.path}"
             self._process = _start(command, self.url, on_failure) if command else None

@@ -1,50 +1,61 @@
-"""Learn how fast a target runs the networks of a space, and keep it in a file."""
+"""What is known of how fast a target runs the networks of a space, and the file that keeps it."""
 
 from __future__ import annotations
 
 import json
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from random import Random
-from time import monotonic
-from typing import final
+from types import MappingProxyType
+from typing import Any, final
 
 from nas.errors import SpaceError, TargetError
 from nas.files import save_json
-from nas.latency.predictor import Predictor, Sample, fit_predictor
-from nas.latency.segments import measure_exits
+from nas.interval import Interval
+from nas.latency.prediction import Predictor, Sample
+from nas.latency.predictor import LayerPredictor, fit_predictor
+from nas.latency.segments import measure_exit
 from nas.latency.target import Target
+from nas.latency.transfer import TransferredPredictor, transfer_predictor
 from nas.op import Shape
-from nas.space import Architecture, SearchSpace
+from nas.space import Architecture, Candidate, SearchSpace
 
-__all__ = ["Calibration", "Measured", "calibrate"]
+__all__ = ["Calibration", "Measured"]
 
 _FORMAT = "nas-dial-calibration"
-_VERSION = 1
-_SECONDS = 0.25  # for each network at most; most need half of that
-_DISTURBED = 1.06  # by what factor a time may be too long before the network is measured again
-_SECOND_TRY = 0.3  # the share of the time kept for that
-_FAILURES, _LOST = 3, 0.05  # so many networks, and this share, may fail on the target
+_VERSION = 2
+_DRIFT_S = 0.5  # for each network
 _DAMAGES = (ValueError, KeyError, TypeError, AttributeError, SpaceError, OverflowError, RecursionError)
-_REPEATED = 500  # networks in a row that were measured before, at which a space counts as exhausted
+_KINDS: Mapping[str, Callable[[Any], Predictor]] = MappingProxyType(
+    {kind.__name__: kind.from_json for kind in (LayerPredictor, TransferredPredictor)}
+)
+_REMEASURED = 1.25  # by which a network measured in a hurry may come out otherwise
 
 
 @final
 @dataclass(frozen=True)
 class Measured:
-    """A network of a space and the milliseconds to each of its exits."""
+    """A network of a space and the milliseconds to its last exit and some of the others, by number."""
 
     architecture: Architecture
-    exits_ms: tuple[float, ...]
+    exits_ms: Mapping[int, float]
+
+    @property
+    def last_ms(self) -> float:
+        """Milliseconds to the last exit."""
+        return self.exits_ms[max(self.exits_ms)]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What was measured on a target of the networks of a space, and the predictor learned from it."""
+    """What was measured on a target of the networks of a space, and the predictor learned from it.
+
+    It is a cost function: called with a candidate, it tells milliseconds and how far these may be off.
+    """
 
     space: str
     input_shape: Shape
@@ -57,17 +68,42 @@ class Calibration:
         """Identity of the target."""
         return self.predictor.target
 
+    def __call__(self, candidate: Candidate, exit: int | None = None) -> Interval:
+        """Milliseconds up to one exit, by default the last; infinite where a kind of layer was never seen."""
+        exits_ms = self._exits_ms.get(candidate.id, {})
+        ms, ratio = exits_ms.get(max(exits_ms, default=0) if exit is None else exit), _REMEASURED
+        if ms is None:
+            ms, ratio = self.predictor(candidate.graph, exit), self.predictor.ratio(candidate.graph, exit)
+        return Interval(0.0, ms, ms) if math.isinf(ms) else Interval(ms / ratio, ms, ms * ratio)
+
     @staticmethod
-    def of(space: SearchSpace, target: str, measured: Sequence[Measured]) -> Calibration:
-        """`TargetError` for too few networks."""
+    def of(
+        space: SearchSpace, target: str, measured: Sequence[Measured], known: Calibration | None = None
+    ) -> Calibration:
+        """Learn from what was measured; `TargetError` for too few networks.
+
+        With `known`, a calibration of the space on another target, ten networks tell much already.
+        """
         samples = [Sample(space.graph(network.architecture), network.exits_ms) for network in measured]
+        predictor: Predictor = fit_predictor(samples, target)
+        if known is not None:
+            predictor = min(predictor, known.transfer(space, samples, target), key=_mean_error)
         return Calibration(
             space=space.name,
             input_shape=space.input_shape,
             num_classes=space.num_classes,
             measured=tuple(measured),
-            predictor=fit_predictor(samples, target),
+            predictor=predictor,
         )
+
+    def transfer(self, space: SearchSpace, samples: Sequence[Sample], target: str) -> TransferredPredictor:
+        """A predictor of another target of which these networks were measured; `TargetError` for too few."""
+        self.check(space)
+        graphs = [space.graph(network.architecture) for network in self.measured]
+        predictor = self.predictor
+        known = predictor.known if isinstance(predictor, TransferredPredictor) else predictor
+        assert isinstance(known, LayerPredictor), "there is no other kind of predictor"
+        return transfer_predictor(known, graphs, samples, target)
 
     def check(self, space: SearchSpace, target: str | None = None) -> None:
         """`TargetError` unless it is of this space, at its shape and classes, and of this target."""
@@ -80,13 +116,17 @@ class Calibration:
         """Median ratio of fresh measurements to those kept, of networks from the fastest to the slowest."""
         if not self.measured:
             raise TargetError("a calibration must hold networks to be checked, but has none; calibrate again")
-        by_time = sorted(self.measured, key=lambda network: network.exits_ms[-1])
+        by_time = sorted(self.measured, key=lambda network: network.last_ms)
         count = min(networks, len(by_time))
         chosen = [by_time[(2 * place + 1) * len(by_time) // (2 * count)] for place in range(count)]
         return statistics.median(
-            _measured(target, space, network.architecture)[0].exits_ms[-1] / network.exits_ms[-1]
+            measure_exit(target, space.graph(network.architecture), seconds=_DRIFT_S).p50_ms / network.last_ms
             for network in chosen
         )
+
+    @cached_property
+    def _exits_ms(self) -> dict[str, Mapping[int, float]]:
+        return {network.architecture.id: network.exits_ms for network in self.measured}
 
     def save(self, path: str | Path) -> None:
         record = {
@@ -95,10 +135,10 @@ class Calibration:
             "space": self.space,
             "input_shape": list(self.input_shape),
             "num_classes": self.num_classes,
-            "predictor": self.predictor.to_json(),
+            "predictor": {"kind": type(self.predictor).__name__, **self.predictor.to_json()},
             "networks": [
                 {"id": network.architecture.id, "choices": dict(network.architecture.choices),
-                 "exits_ms": list(network.exits_ms)}
+                 "exits_ms": {str(exit): ms for exit, ms in network.exits_ms.items()}}
                 for network in self.measured
             ],
         }  # fmt: skip
@@ -124,7 +164,7 @@ class Calibration:
                 )
                 for network in record["networks"]
             )
-            predictor = Predictor.from_json(record["predictor"])
+            predictor = _KINDS[record["predictor"]["kind"]](record["predictor"])
         except (OSError, *_DAMAGES) as error:
             raise TargetError(
                 f"{path} must be a calibration, version {_VERSION}, but is not: {error!r}; calibrate again"
@@ -138,68 +178,12 @@ class Calibration:
         )
 
 
-def calibrate(
-    space: SearchSpace, target: Target, *, seconds: float, seed: int = 0, known: Sequence[Measured] = ()
-) -> Iterator[tuple[Measured, ...]]:
-    """Measure random networks for so long; gives, after each, all measured so far, with `known` ones.
-
-    In the last third of the time, or once a space has no more, networks that were disturbed are measured
-    once more, those most disturbed first. `TargetError` where the target fails for more than a few networks,
-    or for all there was time for.
-    """
-    found = {network.architecture.id: network for network in known}
-    begin, failures, disturbed = monotonic(), 0, list[tuple[float, Architecture]]()
-    proposals = _proposals(space, seed, set(found))
-    while (spent := (monotonic() - begin) / seconds) < 1:
-        before, again = math.inf, spent > 1 - _SECOND_TRY and bool(disturbed)
-        architecture = None if again else next(proposals, None)
-        if architecture is None:
-            if not disturbed:
-                return
-            disturbed.sort(key=lambda network: network[0])
-            (before, architecture), again = disturbed.pop(), True
-        try:
-            network, disturbance = _measured(target, space, architecture)
-        except TargetError:
-            failures += 1
-            is_over = monotonic() - begin >= seconds and not found
-            if is_over or failures > _FAILURES + _LOST * len(found):
-                raise
-            continue
-        if disturbance > _DISTURBED and not again:
-            disturbed.append((disturbance, architecture))
-        if disturbance < before or architecture.id not in found:
-            found[architecture.id] = network
-        yield tuple(found.values())
+def _mean_error(predictor: Predictor) -> float:
+    return predictor.errors.mean_ratio
 
 
-def _read_times(exits_ms: Sequence[float]) -> tuple[float, ...]:
-    times_ms = tuple(map(float, exits_ms))
-    if not times_ms or not all(0 < ms < math.inf for ms in times_ms):
-        raise ValueError(f"times must be finite and above 0, but are {times_ms}")
+def _read_times(exits_ms: Mapping[str, float]) -> dict[int, float]:
+    times_ms = {int(exit): float(ms) for exit, ms in exits_ms.items()}
+    if not times_ms or min(times_ms) < 0 or not all(0 < ms < math.inf for ms in times_ms.values()):
+        raise ValueError(f"times must be finite and above 0, of exits from 0, but are {times_ms}")
     return times_ms
-
-
-def _proposals(space: SearchSpace, seed: int, seen: set[str]) -> Iterator[Architecture]:
-    """Different random networks, until there seem to be no more."""
-    rng, repeated = Random(seed), 0
-    while repeated < _REPEATED:
-        try:
-            architecture = space.sample(rng)
-        except SpaceError:  # choices that build no network
-            repeated += 1
-            if repeated == _REPEATED and not seen:
-                raise
-            continue
-        repeated = repeated + 1 if architecture.id in seen else 0
-        if not repeated:
-            seen.add(architecture.id)
-            yield architecture
-
-
-def _measured(target: Target, space: SearchSpace, architecture: Architecture) -> tuple[Measured, float]:
-    """A network's times, and by what factor they may be too long."""
-    exits = measure_exits(target, space.graph(architecture), seconds=_SECONDS)
-    last = exits[-1]
-    disturbance = last.high_ms / last.p50_ms if last.high_ms else math.inf
-    return Measured(architecture, tuple(exit.p50_ms for exit in exits)), disturbance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.resources import files
 from threading import Lock
@@ -14,6 +14,7 @@ import numpy as np
 from nas.errors import TargetError
 from nas.latency.chip import chip_name
 from nas.latency.engine import Engine, OnnxRuntime, Runner
+from nas.latency.power import find_meter
 from nas.latency.rounds import Pass, Stopwatch
 from nas.latency.target import Inputs, Target
 from nas.latency.timing import Timing
@@ -44,22 +45,25 @@ class LocalTarget(Target):
         def load() -> Pass:
             return _passes([self._engine.open(model) for model in models], inputs)
 
+        with self._lock:
+            stopwatch = self._stopwatch
+            return self._timed(stopwatch, load, seconds)
+
+    def _timed(self, stopwatch: Stopwatch, load: Callable[[], Pass], seconds: float) -> Timing:
         try:
-            with self._lock:
-                load()()
+            return stopwatch.time(load, seconds=seconds, target=self.identity)
         except Exception as error:  # the classes of ONNX Runtime have no base of their own
             reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise TargetError(
                 f"a model must run in {self._engine.identity} on the inputs given, but got: {reason}; write "
                 "both for one graph"
             ) from error
-        with self._lock:
-            return self._stopwatch.time(load, seconds=seconds, target=self.identity)
 
     @cached_property
     def _stopwatch(self) -> Stopwatch:
         image = np.zeros((1, 3, 32, 32), np.uint8)
-        return Stopwatch(_passes([self._engine.open(reference_model())], {"image": image}))
+        reference = _passes([self._engine.open(reference_model())], {"image": image})
+        return Stopwatch(reference, meter=find_meter())
 
 
 def reference_model() -> bytes:

@@ -1,11 +1,11 @@
-"""Ask a target what candidates of a search really take, each network once."""
+"""Ask a target what candidates of a search really take, each exit once."""
 
 from __future__ import annotations
 
 from typing import final
 
 from nas.bundle import Latency
-from nas.latency.segments import measure_exits
+from nas.latency.segments import measure_exit
 from nas.latency.target import Target
 from nas.space import Candidate
 
@@ -14,15 +14,16 @@ __all__ = ["MeasuredLatency"]
 
 @final
 class MeasuredLatency:
-    """Measures all exits of a network when it is first asked for, for at most about so many seconds."""
+    """Measures an exit of a network when it is first asked for, for at most about so many seconds."""
 
     def __init__(self, target: Target, *, seconds: float = 2.0) -> None:
         self.target = target
         self._seconds = seconds
-        self._known: dict[str, tuple[Latency, ...]] = {}
+        self._known: dict[tuple[str, int | None], Latency] = {}
 
     def __call__(self, candidate: Candidate, exit: int | None = None) -> Latency:
         """Latency up to one exit, by default the last."""
-        if candidate.id not in self._known:
-            self._known[candidate.id] = measure_exits(self.target, candidate.graph, seconds=self._seconds)
-        return self._known[candidate.id][-1 if exit is None else exit]
+        key = candidate.id, exit
+        if key not in self._known:
+            self._known[key] = measure_exit(self.target, candidate.graph, exit, seconds=self._seconds)
+        return self._known[key]

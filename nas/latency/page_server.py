@@ -51,10 +51,18 @@ class PageServer:
     """
 
     def __init__(
-        self, files: Mapping[str, bytes], host: str = "127.0.0.1", *, patience_s: float = 30.0
+        self,
+        files: Mapping[str, bytes],
+        host: str = "127.0.0.1",
+        *,
+        patience_s: float = 30.0,
+        opening_s: float = 30.0,
     ) -> None:
-        """Serve these files by name, index.html as the folder itself, on a free port."""
-        self._desk = _Desk(patience_s)
+        """Serve these files by name, index.html as the folder itself, on a free port.
+
+        The first job waits `opening_s` for the page to be opened.
+        """
+        self._desk = _Desk(patience_s, opening_s)
         prefix = f"/{secrets.token_urlsafe(16)}/"
         routes = {prefix + name.removesuffix("index.html"): (name, data) for name, data in files.items()}
         handler = partial(_Handler, prefix=prefix, routes=routes, desk=self._desk)
@@ -66,8 +74,8 @@ class PageServer:
     def ask(self, job: Message, *, seconds: float, check: Callable[[], None]) -> Mapping[str, Any]:
         """What the page answers to a job that lasts so many seconds.
 
-        `TargetError` where no page comes for the job within `patience_s`, or back from it within as much
-        more; and what `check` raises, which is called now and then.
+        `TargetError` where no page comes for the job within `patience_s` (the first within `opening_s`),
+        or back from it within as much more; and what `check` raises, which is called now and then.
         """
         return self._desk.ask(job, seconds, check)
 
@@ -81,8 +89,9 @@ class PageServer:
 class _Desk:
     """Where one job at a time waits for the page, and its result for the program."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, patience_s: float, opening_s: float) -> None:
         self._patience_s = patience_s
+        self._coming_s = opening_s
         self._change = Condition()
         self._closed = False
         self._number = 0
@@ -97,7 +106,8 @@ class _Desk:
             self._job, self._result = body.getvalue(), None
             self._change.notify_all()
             try:
-                self._wait(lambda: self._job is None, self._patience_s, check)
+                self._wait(lambda: self._job is None, self._coming_s, check)
+                self._coming_s = self._patience_s
                 self._wait(lambda: self._result is not None, seconds + self._patience_s, check)
                 assert self._result is not None
                 return self._result

@@ -1,11 +1,8 @@
-"""Predict milliseconds from networks that were measured: a sum over layers, with an interval that is kept.
+"""Predict milliseconds from networks that were measured, as a sum over layers.
 
 Layers measured alone mislead: runtimes fuse them, and change the layout of features between some and not
 others. So what each kind of layer costs is learned from whole networks, as non-negative factors of the
 features in `nas.latency.features`, by least squares of the relative error (Lawson and Hanson's NNLS).
-
-The interval is a conformal one (Vovk et al., Algorithmic Learning in a Random World; CV+ of Barber et al.,
-https://arxiv.org/abs/1905.02928): it is as wide as the errors on networks that were left out of the fit.
 """
 
 from __future__ import annotations
@@ -19,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.chains import Chain
-from nas.errors import MissingExtraError, TargetError
+from nas.errors import MissingExtraError
 from nas.graph import Graph
 from nas.latency.features import chain_features, running_chains, spilled
+from nas.latency.prediction import Errors, Intervals, Predictor, Sample, are_last_exits, check_enough
 
-__all__ = ["LEAST_NETWORKS", "Errors", "Predictor", "Sample", "fit_predictor"]
+__all__ = ["LayerPredictor", "fit_predictor"]
 
-COVERAGE = 0.9
-LEAST_NETWORKS = 3
 LANES = (1, 4, 8, 16)
 CALL = "call"
 """Feature that counts calls of the runtime: one per segment."""
@@ -39,54 +35,15 @@ _EXACT = 1e-9  # relative deviations that are but rounding
 
 
 @final
-@dataclass(frozen=True)
-class Sample:
-    """A measured network: milliseconds to each exit."""
-
-    graph: Graph
-    exits_ms: tuple[float, ...]
-
-
-@final
 @dataclass(frozen=True, kw_only=True)
-class Errors:
-    """Errors on networks that were left out of the fit: the last exits, each network once."""
-
-    mean_ratio: float
-    """Mean of |predicted / measured - 1|."""
-    within_10_ratio: float
-    """Share of networks predicted within 10 %."""
-    spearman: float
-    networks: int
-
-    @staticmethod
-    def of(predicted_ms: NDArray[np.float64], measured_ms: NDArray[np.float64]) -> Errors:
-        ratios = np.abs(predicted_ms / measured_ms - 1)
-        ranks = [np.argsort(np.argsort(values)) for values in (predicted_ms, measured_ms)]
-        return Errors(
-            mean_ratio=float(ratios.mean()),
-            within_10_ratio=float((ratios <= 0.1).mean()),
-            spearman=float(np.corrcoef(ranks[0], ranks[1])[0, 1]),
-            networks=len(ratios),
-        )
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Predictor:
-    """Milliseconds of networks on one target, and how far off they may be."""
+class LayerPredictor(Predictor):
+    """A sum over the layers of a network."""
 
     target: str
     lanes: int
     factors_ms: Mapping[str, float]
     """Milliseconds per unit of each feature that was seen."""
-    interval_ratio: float
-    """The time at the last exit is the predicted one divided or multiplied by this at most, 9 times in 10.
-
-    Infinite where fewer than nine networks were measured.
-    """
-    early_interval_ratio: float
-    """The same at earlier exits."""
+    intervals: Intervals
     errors: Errors
     _chains_ms: dict[tuple[Chain, bool], float] = field(default_factory=dict, repr=False, compare=False)
 
@@ -101,42 +58,28 @@ class Predictor:
             weight_bytes += 4 * key[0].params
         return total_ms + self._priced(spilled(weight_bytes))
 
-    def ratio(self, graph: Graph, exit: int | None = None) -> float:
-        """The interval's ratio at an exit."""
-        early = exit is not None and exit < len(graph.exits) - 1
-        return self.early_interval_ratio if early else self.interval_ratio
-
     def to_json(self) -> dict[str, Any]:
-        ratios = {
-            "interval_ratio": self.interval_ratio,
-            "early_interval_ratio": self.early_interval_ratio,
-        }
         return {
             "target": self.target,
             "lanes": self.lanes,
             "factors_ms": dict(self.factors_ms),
-            **{name: ratio if math.isfinite(ratio) else None for name, ratio in ratios.items()},
+            "intervals": self.intervals.to_json(),
             "errors": asdict(self.errors),
         }
 
     @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Predictor:
+    def from_json(values: Mapping[str, Any]) -> LayerPredictor:
         """`ValueError`, `KeyError` or `TypeError` where these are not the values of `to_json`."""
         factors_ms = {str(name): float(ms) for name, ms in dict(values["factors_ms"]).items()}
-        ratios = [
-            math.inf if values[name] is None else float(values[name])
-            for name in ("interval_ratio", "early_interval_ratio")
-        ]
         if CALL not in factors_ms or not all(0 <= ms < math.inf for ms in factors_ms.values()):
             raise ValueError(f"factors must have {CALL!r}, and be finite and not below 0")
-        if values["lanes"] not in LANES or not all(ratio >= 1 for ratio in ratios):
-            raise ValueError(f"lanes must be among {LANES}, and the interval's ratio at least 1")
-        return Predictor(
+        if values["lanes"] not in LANES:
+            raise ValueError(f"lanes must be among {LANES}")
+        return LayerPredictor(
             target=str(values["target"]),
             lanes=values["lanes"],
             factors_ms=factors_ms,
-            interval_ratio=ratios[0],
-            early_interval_ratio=ratios[1],
+            intervals=Intervals.from_json(values["intervals"]),
             errors=Errors(**values["errors"]),
         )
 
@@ -148,26 +91,19 @@ class Predictor:
         return sum(amount * self.factors_ms.get(name, math.inf) for name, amount in amounts.items())
 
 
-def fit_predictor(samples: Sequence[Sample], target: str) -> Predictor:
+def fit_predictor(samples: Sequence[Sample], target: str) -> LayerPredictor:
     """Learn from measured networks; some hundred are best. `TargetError` for too few."""
-    if len(samples) < LEAST_NETWORKS:
-        raise TargetError(
-            f"a predictor must learn from at least {LEAST_NETWORKS} networks, but got {len(samples)}; "
-            "measure longer"
-        )
+    check_enough(samples)
     tables = {lanes: _Table.of(samples, lanes) for lanes in LANES}
     lanes = min(LANES, key=lambda lanes: tables[lanes].left_out_error(_FEW_FOLDS))
     table = tables[lanes]
     predicted_ms = table.left_out_ms(_FOLDS)
-    last = np.array(
-        [exit == len(sample.exits_ms) - 1 for sample in samples for exit in range(len(sample.exits_ms))]
-    )
-    return Predictor(
+    last = are_last_exits(samples)
+    return LayerPredictor(
         target=target,
         lanes=lanes,
         factors_ms=dict(zip(table.names, table.factors_ms().tolist(), strict=True)),
-        interval_ratio=_interval_ratio((predicted_ms / table.measured_ms)[last], len(samples)),
-        early_interval_ratio=_interval_ratio((predicted_ms / table.measured_ms)[~last], len(samples)),
+        intervals=Intervals.of(predicted_ms, table.measured_ms, last),
         errors=Errors.of(predicted_ms[last], table.measured_ms[last]),
     )
 
@@ -175,7 +111,7 @@ def fit_predictor(samples: Sequence[Sample], target: str) -> Predictor:
 @final
 @dataclass(frozen=True)
 class _Table:
-    """One row per exit of each sample."""
+    """One row per measured exit of each sample."""
 
     names: tuple[str, ...]
     amounts: NDArray[np.float64]
@@ -186,18 +122,14 @@ class _Table:
     @staticmethod
     def of(samples: Sequence[Sample], lanes: int) -> _Table:
         known: dict[tuple[Chain, bool], dict[str, float]] = {}
-        rows = [
-            _amounts(sample.graph, exit, lanes, known)
-            for sample in samples
-            for exit in range(len(sample.exits_ms))
-        ]
+        rows = [_amounts(sample.graph, exit, lanes, known) for sample in samples for exit in sample.exits_ms]
         names = tuple(sorted({name for row in rows for name in row}))
         column = {name: number for number, name in enumerate(names)}
         amounts = np.zeros((len(rows), len(names)))
         for number, row in enumerate(rows):
             amounts[number, [column[name] for name in row]] = list(row.values())
         network = [number for number, sample in enumerate(samples) for _ in sample.exits_ms]
-        measured_ms = [ms for sample in samples for ms in sample.exits_ms]
+        measured_ms = [ms for sample in samples for ms in sample.exits_ms.values()]
         return _Table(names, amounts, np.array(measured_ms), np.array(network))
 
     def factors_ms(self, rows: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
@@ -242,14 +174,6 @@ def _amounts(
             total[name] = total.get(name, 0.0) + amount
         weight_bytes += 4 * key[0].params
     return total | spilled(weight_bytes)
-
-
-def _interval_ratio(ratios: NDArray[np.float64], networks: int) -> float:
-    """The factor within which the stated share of these errors lies; infinite for too few networks."""
-    share = math.ceil(COVERAGE * (networks + 1)) / networks
-    if share > 1 or not len(ratios):
-        return math.inf
-    return float(np.exp(np.quantile(np.abs(np.log(ratios)), share)))
 
 
 def _nnls() -> Callable[..., NDArray[np.float64]]:

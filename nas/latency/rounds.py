@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from nas.latency.power import PowerMeter
 from nas.latency.timing import Timing, precision
 
 __all__ = ["Pass", "Stopwatch"]
@@ -37,8 +38,11 @@ class Stopwatch:
     able to leave a core that others use; start the process under `taskset` to pin it.
     """
 
-    def __init__(self, reference: Pass, floor_s: float | None = None) -> None:
+    def __init__(
+        self, reference: Pass, floor_s: float | None = None, *, meter: PowerMeter | None = None
+    ) -> None:
         self._reference = reference
+        self._meter = meter
         self._floor_s = self._warmed_up() if floor_s is None else floor_s
 
     @property
@@ -59,6 +63,7 @@ class Stopwatch:
         passes = min(_MOST_PASSES, max(1, round(_ROUND_S / max(lasted_s, 1e-9))))
         rounds: list[list[Sequence[float]]] = []
         beside_s: list[float] = []
+        mean_w = self._meter.start() if self._meter else None
         while True:
             beside_s.append(self._reference_s())
             rounds.append([run() for _ in range(passes)])
@@ -71,7 +76,8 @@ class Stopwatch:
                 run, _ = _loaded(load)
                 loaded_at_s, loads = perf_counter(), loads + 1
         self._floor_s = min(self._floor_s, *beside_s)
-        return Timing(tuple(map(np.array, rounds)), tuple(beside_s), self._floor_s, target)
+        power_w = mean_w() if mean_w else None
+        return Timing(tuple(map(np.array, rounds)), tuple(beside_s), self._floor_s, target, power_w)
 
     def _is_settled(self, rounds: Sequence[Sequence[Sequence[float]]], beside_s: Sequence[float]) -> bool:
         medians_s = [median(map(sum, times_s)) for times_s in rounds]

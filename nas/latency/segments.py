@@ -16,23 +16,42 @@ from nas.graph import Graph, Segment
 from nas.latency.target import Target
 from nas.onnx import Weights, onnx_model, random_weights, shipped_segments, tensor_names
 
-__all__ = ["exit_models", "measure_exits", "measure_segment"]
+__all__ = ["exit_models", "measure_exit", "measure_exits", "measure_segment"]
 
 
 def measure_exits(
     target: Target, graph: Graph, weights: Weights | None = None, *, seconds: float = 2.0
 ) -> tuple[Latency, ...]:
-    """Latency of every exit: of trunks 0 to k and head k, in at most about so many seconds for all of them.
+    """Latency of every exit, each measured by itself for at most about so many seconds.
 
     Random weights stand in for missing ones.
     """
     weights = random_weights(graph) if weights is None else weights
+    exits = range(len(graph.exits))
+    return tuple(measure_exit(target, graph, exit, weights, seconds=seconds) for exit in exits)
+
+
+def measure_exit(
+    target: Target,
+    graph: Graph,
+    exit: int | None = None,
+    weights: Weights | None = None,
+    *,
+    seconds: float = 2.0,
+) -> Latency:
+    """Latency of one exit, by default the last: of its trunks and its head, and nothing else.
+
+    Other heads do not run meanwhile, for their weights would displace those of this exit from the caches: by
+    up to 40 % of the latency in `search_spaces.msdnet`.
+    """
+    weights = random_weights(graph) if weights is None else weights
     segments = shipped_segments(graph)
-    models = [onnx_model(graph, weights, segment) for segment in segments]
+    chosen = exit_models(
+        [segment.name for segment in segments], len(graph.exits) - 1 if exit is None else exit
+    )
+    models = [onnx_model(graph, weights, segments[number]) for number in chosen]
     image = _random_feature(graph, 0, np.random.default_rng(0))
-    timing = target.time(models, {IMAGE: image}, seconds=seconds)
-    names = [segment.name for segment in segments]
-    return tuple(timing.latency(exit_models(names, exit)) for exit in range(len(graph.exits)))
+    return target.time(models, {IMAGE: image}, seconds=seconds).latency()
 
 
 def exit_models(names: Sequence[str], exit: int) -> list[int]:

@@ -17,7 +17,7 @@ from nas.latency.openvino import OpenVino
 from nas.latency.quantized import Int8
 from nas.latency.target import Target
 
-__all__ = ["engine_of", "open_target"]
+__all__ = ["absolute_spec", "engine_of", "open_target"]
 
 _ENGINES: Mapping[str, Callable[[int], Engine]] = MappingProxyType(
     {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
@@ -52,6 +52,18 @@ def open_target(text: str, *, threads: int = 1, tell: Callable[[str], None] | No
             return Int8(target) if options.precision == "int8" else target
     forms = ", ".join(scheme.prefix + scheme.place for scheme in _SCHEMES)
     raise TargetError(f"a target must be one of {forms}, but got {head!r}; name one of these")
+
+
+def absolute_spec(text: str) -> str:
+    """A text for the same target wherever it is read: its paths made absolute."""
+    head, *settings = text.split(",")
+    parts = [_with_absolute(head, "recorded:")]
+    return ",".join([*parts, *(_with_absolute(setting, "token-file=") for setting in settings)])
+
+
+def _with_absolute(part: str, prefix: str) -> str:
+    path = part.removeprefix(prefix)
+    return f"{prefix}{Path(path).expanduser().absolute()}" if path and path != part else part
 
 
 @final

@@ -35,16 +35,17 @@ class Timing:
     floor_s: float
     """The least median time of the reference network that was ever seen on the target."""
     target: str
+    power_w: float | None = None
+    """Mean power of the whole machine meanwhile, None where it has no meter."""
 
     @property
     def slowdown(self) -> float:
         """How many times slower than ever the machine was in its quietest round; at least 1."""
         return max(1.0, min(self.reference_s) / self.floor_s) if self.reference_s else 1.0
 
-    def latency(self, models: Sequence[int] | None = None) -> Latency:
-        """Latency of some of the models together, by default of all."""
-        passes = [times_s if models is None else times_s[:, list(models)] for times_s in self.rounds]
-        sums_s = [times_s.sum(axis=1) for times_s in passes]
+    def latency(self) -> Latency:
+        """Latency of all models together."""
+        sums_s = [times_s.sum(axis=1) for times_s in self.rounds]
         every_ms = 1e3 * np.concatenate(sums_s)
         low, median, high, p95 = np.percentile(every_ms, (25, 50, 75, 95)).tolist()
         medians_s = [float(np.median(times_s)) for times_s in sums_s]
@@ -59,6 +60,7 @@ class Timing:
             spread=(high - low) / median if median else 0.0,
             runs=len(every_ms),
             slowdown=self.slowdown,
+            power_w=self.power_w,
             target=self.target,
         )
 
@@ -68,6 +70,7 @@ class Timing:
             "reference_s": list(self.reference_s),
             "floor_s": self.floor_s,
             "target": self.target,
+            "power_w": self.power_w,
         }
 
     @staticmethod
@@ -77,14 +80,16 @@ class Timing:
             rounds = tuple(np.array(times_s, np.float64) for times_s in values["rounds_s"])
             reference_s = tuple(map(float, values["reference_s"]))
             floor_s = float(values["floor_s"])
+            power_w = None if values.get("power_w") is None else float(values["power_w"])
         except OverflowError as error:
             raise ValueError(f"times must be numbers of 64 bits: {error}") from error
         models = {times_s.shape[1:] for times_s in rounds if times_s.ndim == 2 and times_s.size}
         sound = len(models) == 1 and all(times_s.ndim == 2 and times_s.size for times_s in rounds)
-        numbers = np.concatenate([*(times_s.ravel() for times_s in rounds), reference_s, [floor_s]])
+        single = (floor_s, power_w or 0.0)
+        numbers = np.concatenate([*(times_s.ravel() for times_s in rounds), reference_s, single])
         if not sound or not np.isfinite(numbers).all() or numbers.min() < 0 or (reference_s and not floor_s):
             raise ValueError("times must be finite, not below 0, of equally many models in each round")
-        return Timing(rounds, reference_s, floor_s, str(values["target"]))
+        return Timing(rounds, reference_s, floor_s, str(values["target"]), power_w)
 
 
 def precision(medians_s: Sequence[float]) -> float:

@@ -9,12 +9,11 @@ from typing import Any, final
 import numpy as np
 
 from nas.budget import Budget, Limit
-from nas.bundle import IMAGE, Bundle, BundleModel, Latency, Level
+from nas.bundle import IMAGE, Bundle, Latency, Level
 from nas.errors import BudgetError, BundleError
-from nas.latency.segments import exit_models
 from nas.latency.target import Target
 
-__all__ = ["VerifiedLevel", "keeps_limit", "latency_limit", "measure_model", "verify_levels"]
+__all__ = ["VerifiedLevel", "keeps_limit", "latency_limit", "measure_files", "verify_levels"]
 
 
 @final
@@ -67,36 +66,32 @@ def keeps_limit(latency: Latency, limit: Limit | None) -> bool | None:
     return None if limit is None else latency.upper_ms <= limit.bound
 
 
-def measure_model(
-    target: Target, bundle: Bundle, model: BundleModel, *, seconds: float
-) -> tuple[Latency, ...]:
-    """Latency of every exit of one network: its files run one after another on a random image."""
+def measure_files(target: Target, bundle: Bundle, name: str, exit: int, *, seconds: float) -> Latency:
+    """Latency of one exit of a network: its files, and no others, run on a random image."""
     image = np.random.default_rng(0).integers(0, 256, (1, *bundle.input_shape), np.uint8)
-    files = [bundle.read(segment) for segment in model.segments]
-    timing = target.time(files, {IMAGE: image}, seconds=seconds)
-    names = [segment.name for segment in model.segments]
-    return tuple(timing.latency(exit_models(names, exit)) for exit in range(model.exits))
+    files = [bundle.read(segment) for segment in bundle.model(name).segments_at(exit)]
+    return target.time(files, {IMAGE: image}, seconds=seconds).latency()
 
 
 def verify_levels(
     bundle: Bundle, target: Target, *, seconds: float = 2.0, progress: Callable[[str], None] | None = None
 ) -> tuple[VerifiedLevel, ...]:
-    """Measure every level again, each network for at most about so many seconds.
+    """Measure every level again, for at most about so many seconds.
 
     `progress` is told each step. `BundleError` where the bundle has no certificate, or one that is damaged.
     """
     budget = _certified_budget(bundle)
-    times: dict[str, tuple[Latency, ...]] = {}
-    for name in dict.fromkeys(level.model for level in bundle.levels):
+    times: dict[tuple[str, int], Latency] = {}
+    for name, exit in dict.fromkeys((level.model, level.exit) for level in bundle.levels):
         if progress:
-            progress(f"measuring {name}")
-        times[name] = measure_model(target, bundle, bundle.model(name), seconds=seconds)
+            progress(f"measuring {name}, exit {exit}")
+        times[name, exit] = measure_files(target, bundle, name, exit, seconds=seconds)
     return tuple(
         VerifiedLevel(
             number=number,
             certified=level,
-            limit=latency_limit(budget, level.exit, len(times[level.model])),
-            measured=times[level.model][level.exit],
+            limit=latency_limit(budget, level.exit, bundle.model(level.model).exits),
+            measured=times[level.model, level.exit],
         )
         for number, level in enumerate(bundle.levels)
     )

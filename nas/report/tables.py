@@ -41,13 +41,17 @@ class Table:
 def level_table(levels: Sequence[Level]) -> Table:
     """The levels of a bundle; accuracy is that on validation images."""
     header = ("level", "model", "exit", "accuracy", "MACs", "ms p50", "ms p95")
+    powered = any(level.energy_mj is not None for level in levels)
     times = [
         (level.latency.p50_ms, level.latency.p95_ms) if level.latency else (None, None) for level in levels
     ]
     return Table.of(
-        header,
+        header + (("mJ", "mJ from") if powered else ()),
         [
-            (number, level.model, level.exit, level.accuracy, level.macs, *times_ms)
+            (
+                *(number, level.model, level.exit, level.accuracy, level.macs, *times_ms),
+                *((level.energy_mj, level.energy_source or None) if powered else ()),
+            )
             for number, (level, times_ms) in enumerate(zip(levels, times, strict=True))
         ],
     )

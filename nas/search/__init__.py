@@ -7,8 +7,8 @@ from nas.errors import MissingExtraError
 if find_spec("optuna") is None:
     raise MissingExtraError.of("optuna", "search")
 
+from nas.interval import Interval as Interval
 from nas.search.journal import read_study as read_study
-from nas.search.judge import Interval as Interval
 from nas.search.objective import Maximize as Maximize
 from nas.search.objective import Minimize as Minimize
 from nas.search.objective import Objective as Objective

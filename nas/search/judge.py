@@ -13,29 +13,16 @@ from nas.bundle import Latency
 from nas.cost import Cost
 from nas.errors import BudgetError, SpaceError, StudyError, TargetError
 from nas.graph import Graph
+from nas.interval import Interval
 from nas.metric import METRICS, split_key
 from nas.space import Candidate
 
-__all__ = ["FAILURES", "CostFunction", "Interval", "Judge", "MeasureFunction", "Verdict", "to_number"]
+__all__ = ["FAILURES", "CostFunction", "Judge", "MeasureFunction", "Verdict", "to_number"]
 
 FAILURES = (RuntimeError, MemoryError, TargetError)
 """What may go wrong with one network while others can be measured and trained."""
 
 _COUNTED = tuple(name for name, metric in METRICS.items() if metric.counted)
-
-
-@final
-@dataclass(frozen=True)
-class Interval:
-    """A cost that is only predicted: it is most likely `value`, and surely between `low` and `high`."""
-
-    low: float
-    value: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not self.low <= self.value <= self.high:
-            raise StudyError(f"an interval must have low <= value <= high, but got {self}; order its ends")
 
 
 CostFunction = Callable[..., float | Interval]

@@ -1,7 +1,6 @@
 """Tells before any training what share of a space fits a budget, and how near to it networks can come.
 
-Shares are those of random networks, every option of a choice being equally likely. What is rarer than they
-can show is found by descents.
+Shares are those of random networks, options being equally likely. What is rarer is found by descents.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from typing import final
 
 from nas.budget import Budget, Limit
 from nas.errors import SpaceError, StudyError
+from nas.interval import Interval
 from nas.metric import QUANTITIES, split_key
-from nas.search.judge import FAILURES, CostFunction, Interval, Judge, to_number
+from nas.search.judge import FAILURES, CostFunction, Judge, to_number
 from nas.search.repair import Walk
 from nas.space import Architecture, Candidate, SearchSpace
 

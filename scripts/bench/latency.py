@@ -11,6 +11,7 @@ import latency_budgets
 import latency_predictor
 import latency_remote
 import latency_repeat
+import latency_transfer
 import torch
 from matplotlib.figure import Figure
 from record import Record, Row
@@ -69,13 +70,14 @@ def predictor_figures(rows: list[Row]) -> dict[str, float]:
 def space_rows(rows: list[Row]) -> str:
     """The errors by space as a Markdown table."""
     lines = [
-        "| space | error % | within 10 % | rank | covered % | half-width % "
+        "| space | repeated % | error % | within 10 % | rank | covered % | half-width % "
         "| MACs: error %, rank | table: error %, rank |",
-        "| --- | --: | --: | --: | --: | --: | --: | --: |",
+        "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for name, found in latency_predictor.figures(rows).items():
         cells = (
-            f"{found['mape_pct']:.1f} | {found['within10_pct']:.0f} | {found['spearman']:.3f} | "
+            f"{found['repeat_pct']:.1f} | {found['mape_pct']:.1f} | {found['within10_pct']:.0f} | "
+            f"{found['spearman']:.3f} | "
             f"{found['coverage_pct']:.0f} | {found['halfwidth_pct']:.1f} | "
             f"{found['macs_mape_pct']:.0f}, {found['macs_spearman']:.3f} | "
             f"{found['table_mape_pct']:.0f}, {found['table_spearman']:.3f}"
@@ -90,11 +92,12 @@ def main() -> None:
     target = LocalTarget()
     quick = record.quick
     latency_repeat.collect(record, target, networks=8 if quick else 60, seconds=1.0 if quick else 2.0)
-    latency_predictor.collect(record, target, seconds=4 if quick else 80, networks=4 if quick else 100)
-    latency_budgets.collect(record, target, seconds=6 if quick else 80, budgets=2 if quick else 30)
+    latency_predictor.collect(record, target, seconds=4 if quick else 85, networks=4 if quick else 100)
+    latency_budgets.collect(record, target, seconds=6 if quick else 85, budgets=2 if quick else 30)
+    latency_transfer.collect(record, devices=2 if quick else 8)
     latency_remote.collect(record, seconds=10 if quick else 60, trials=2 if quick else 20)
     repeated, predicted = record.rows(latency_repeat.FILE), record.rows(latency_predictor.FILE)
-    calibrations = record.rows("calibrations.csv")
+    calibrations, transferred = record.rows("calibrations.csv"), record.rows(latency_transfer.FILE)
     plot(predicted, record.raw / "predicted.png")
     quiet, loaded = (latency_repeat.figures(repeated, condition) for condition in ("quiet", "loaded"))
     headline = {
@@ -107,19 +110,29 @@ def main() -> None:
         "onnx_ms": onnx_ms(20 if quick else 100),
         "predict_per_s": min(int(row["predict_per_s"]) for row in calibrations),
         **latency_budgets.figures(record.rows(latency_budgets.FILE)),
+        **latency_transfer.figures(transferred),
     }
     rounded = {name: round(value, 3) for name, value in headline.items()}
-    record.finish(rounded, f"{NOTES}\n{space_rows(predicted)}\n\n![Predicted and measured](predicted.png)\n")
+    tables = f"{space_rows(predicted)}\n{latency_transfer.markdown(transferred)}"
+    record.finish(rounded, f"{NOTES}\n{tables}\n\n![Predicted and measured](predicted.png)\n")
 
 
 NOTES = """
 `repeated.csv`: 60 random networks of `mixed` measured twice, at most 2 s each, on a machine that does nothing
 else that we know of (`quiet`) and beside a process that multiplies matrices (`loaded`); `consecutive` is the
 median of calls one after another, the usual way. `predicted.csv`: 100 networks of each space that its
-calibration has not seen; `calibrations.csv`: what each took. `budgets.csv`: 30 budgets between the 10 % and
-the 60 % quantile of `mixed`, a random network for each whose measured upper bound keeps it, and what it
-takes when measured again in a new process. `remote.json`: a whole job against an agent in a network
-namespace (as root, where `ip` is installed), with rejections by cause and the targets of its certificates.
+calibration has not seen, each visited six times for 0.15 s (`repeated` is how the fastest of the odd visits
+differs from that of the even ones); `calibrations.csv`: what each took.
+
+`budgets.csv`: 30 budgets between the 10 % and the 60 % quantile of `mixed`, a random network for each whose
+measured upper bound keeps it, and what it takes when measured again in a new process. `remote.json`: a whole
+job against an agent in a network namespace (as root, where `ip` is installed), with rejections by cause and
+the targets of its certificates.
+
+`transferred.csv`: networks of the FBNet space on devices of the table that HW-NAS-Bench and HELP published
+(https://arxiv.org/abs/2103.10584, https://arxiv.org/abs/2106.08630): a predictor of one device, learned from
+300 networks, and 10 or 50 of another predict 1,000 others; means of three draws.
+
 Predictor figures are those of the worst space; networks with a kind of layer that its calibration never met
 are told as unknown and left out. The table is that of layers measured alone, for the first 20 networks of
 each space.

@@ -13,17 +13,17 @@ from latency_predictor import load
 from record import ROOT, Record, Row
 
 from nas import SearchSpace
-from nas.latency import Calibration, Target, calibrate, measure_exits
+from nas.latency import Calibration, Target, calibrate, measure_exit
 from nas.space import Architecture
 
 FILE = "budgets.csv"
 AGAIN = """
 import json, sys
 from nas import Architecture, load_space
-from nas.latency import LocalTarget, measure_exits
+from nas.latency import LocalTarget, measure_exit
 architecture = Architecture.from_json(json.load(sys.stdin))
 graph = load_space(architecture.space).graph(architecture)
-print(measure_exits(LocalTarget(), graph)[-1].p50_ms)
+print(measure_exit(LocalTarget(), graph).p50_ms)
 """
 DRAWS = 4000
 
@@ -36,7 +36,7 @@ def collect(record: Record, target: Target, *, seconds: float, budgets: int) -> 
     space = load("mixed")
     *_, found = calibrate(space, target, seconds=seconds)
     calibration = Calibration.of(space, target.identity, found)
-    quantiles = np.quantile([network.exits_ms[-1] for network in found], np.linspace(0.1, 0.6, budgets))
+    quantiles = np.quantile([network.last_ms for network in found], np.linspace(0.1, 0.6, budgets))
     for number in range(done, budgets):
         record.add(FILE, _certified(space, target, calibration, float(quantiles[number]), Random(number)))
 
@@ -52,7 +52,7 @@ def _certified(
         if not 0.85 * bound_ms <= calibration.predictor(graph) <= 1.02 * bound_ms:
             continue
         measured += 1
-        latency = measure_exits(target, graph)[-1]
+        latency = measure_exit(target, graph)
         if latency.upper_ms <= bound_ms:
             again_ms = _again_ms(architecture)
             return {

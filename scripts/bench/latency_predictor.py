@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from record import Record, Row
 
 from nas import Cost, Graph, SearchSpace, load_space
-from nas.latency import Calibration, LatencyTable, Target, calibrate, measure_exits
+from nas.bundle import Latency
+from nas.latency import Calibration, LatencyTable, Target, calibrate, measure_exit
+from nas.latency.survey import Visits
 
 SPACES = ("lowrank", "mixed", "mobile", "msdnet", "shuffle", "squeeze", "tiny", "xception")
 SHAPES = {"tiny": (1, 8, 8)}
 FILE = "predicted.csv"
 CALIBRATIONS = "calibrations.csv"
+VISITS, VISIT_S = 6, 0.15  # to networks not seen
+PARTS = ((0, 2), (1, 2), (0, 1))  # the odd visits, the even ones, all
 TABLE_NETWORKS = 20  # for which layers are measured alone too, which takes long
 
 
@@ -41,7 +45,7 @@ def collect(record: Record, target: Target, *, seconds: float, networks: int) ->
             "space": name,
             "networks": len(found),
             "seconds": round(spent_s, 1),
-            "lanes": calibration.predictor.lanes,
+            "lanes": calibration.predictor.to_json()["lanes"],
             "predict_per_s": round(_per_s(calibration, unseen[networks:])),
         }
         for measured in _rows(space, calibration, target, unseen[:networks]):
@@ -52,27 +56,43 @@ def collect(record: Record, target: Target, *, seconds: float, networks: int) ->
 def _rows(
     space: SearchSpace, calibration: Calibration, target: Target, graphs: list[Graph]
 ) -> list[dict[str, object]]:
-    table = LatencyTable(target, seconds=0.015)
+    table, visits = LatencyTable(target, seconds=0.015), _visited(target, graphs)
     ms_per_macs = mean(
-        network.exits_ms[-1] / Cost.of(space.graph(network.architecture)).macs
-        for network in calibration.measured
+        network.last_ms / Cost.of(space.graph(network.architecture)).macs for network in calibration.measured
     )
     rows: list[dict[str, object]] = []
     for number, graph in enumerate(graphs):
-        measured = measure_exits(target, graph, seconds=1.0)[-1]
+        odd, even, all_ms = (_fastest_ms(visits[number][start::step]) for start, step in PARTS)
         rows.append(
             {
                 "space": space.name.removeprefix("search_spaces.").removesuffix(":space"),
                 "network": graph.id,
-                "measured_ms": measured.p50_ms,
-                "slowdown": measured.slowdown,
+                "measured_ms": all_ms,
+                "odd_visits_ms": odd,
+                "even_visits_ms": even,
                 "predicted_ms": calibration.predictor(graph),
-                "interval_ratio": calibration.predictor.interval_ratio,
+                "interval_ratio": calibration.predictor.intervals.last_ratio,
                 "by_macs_ms": Cost.of(graph).macs * ms_per_macs,
                 "table_ms": table(graph) if number < TABLE_NETWORKS else "",
             }
         )
     return rows
+
+
+def _visited(target: Target, graphs: list[Graph]) -> list[list[Latency]]:
+    """Each network in each visit; every visit is made to all of them before the next."""
+    rng, found = Random(2), [list[Latency]() for _ in graphs]
+    for _ in range(VISITS):
+        for number in rng.sample(range(len(graphs)), len(graphs)):
+            found[number].append(measure_exit(target, graphs[number], seconds=VISIT_S))
+    return found
+
+
+def _fastest_ms(found: list[Latency]) -> float:
+    visits = Visits()
+    for latency in found:
+        visits.add({0: latency})
+    return visits.exits_ms[0]
 
 
 def _unseen(space: SearchSpace, seen: set[str], networks: int) -> list[Graph]:
@@ -111,7 +131,11 @@ def _errors(rows: list[Row]) -> dict[str, float]:
     )
     tabled = [row for row in rows if row["table_ms"]]
     table, alone = (np.array([float(row[key]) for row in tabled]) for key in ("measured_ms", "table_ms"))
+    first, second = (
+        np.array([float(row[key]) for row in rows]) for key in ("odd_visits_ms", "even_visits_ms")
+    )
     return {
+        "repeat_pct": _mape(first, second),
         "mape_pct": _mape(predicted, measured),
         "within10_pct": 100 * float((np.abs(predicted / measured - 1) <= 0.1).mean()),
         "spearman": _spearman(predicted, measured),

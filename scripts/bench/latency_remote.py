@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 from record import ROOT, Record
 
 from nas.bundle import Bundle
+from nas.latency import Calibration
 from nas.search import read_study
 
 FILE = "remote.json"
@@ -104,5 +106,4 @@ def _nas(*arguments: str, check: bool = True) -> str:
 
 
 def _median_ms(path: Path) -> float:
-    times_ms = sorted(network["exits_ms"][-1] for network in json.loads(path.read_text())["networks"])
-    return float(times_ms[len(times_ms) // 2])
+    return median(network.last_ms for network in Calibration.load(path).measured)

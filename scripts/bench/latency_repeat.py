@@ -15,7 +15,7 @@ from latency_predictor import load
 from record import Record, Row
 
 from nas import Graph
-from nas.latency import OnnxRuntime, Target, measure_exits
+from nas.latency import OnnxRuntime, Target, measure_exit
 from nas.onnx import onnx_model, random_weights
 
 FILE = "repeated.csv"
@@ -33,7 +33,7 @@ def collect(record: Record, target: Target, *, networks: int, seconds: float) ->
             continue
         with load_():
             ours = [
-                [measure_exits(target, graphs[number], seconds=seconds)[-1].p50_ms for number in todo]
+                [measure_exit(target, graphs[number], seconds=seconds).p50_ms for number in todo]
                 for _ in range(2)
             ]
             naive = [[consecutive_ms(graphs[number]) for number in todo] for _ in range(2)]

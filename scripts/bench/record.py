@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import platform
 import shutil
@@ -57,7 +58,8 @@ class Record:
 
     def finish(self, headline: Mapping[str, Any], notes: str = "") -> None:
         """Write the headline figures and, in a full run, the README; print the figures as the last line."""
-        text = json.dumps(headline)
+        finite = {name: None if value in (math.inf, -math.inf) else value for name, value in headline.items()}
+        text = json.dumps(finite, allow_nan=False)
         (self.folder / ("quick.json" if self.quick else "summary.json")).write_text(text + "\n")
         if not self.quick:
             (self.folder / "README.md").write_text(self._readme(headline, notes))

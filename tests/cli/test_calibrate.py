@@ -13,9 +13,8 @@ import pytest
 
 from nas.bundle import Bundle
 from nas.cli import main
-from nas.cli.calibrate import predicted_ms
 from nas.latency import Calibration, LocalTarget, Measured, Target, Timing, measure_exits
-from nas.latency.predictor import Predictor
+from nas.latency.predictor import LayerPredictor
 from nas.latency.recorded import Recorder
 from nas.latency.target import Inputs
 from nas.search import read_study
@@ -72,8 +71,9 @@ def networks(space: SearchSpace) -> list[Architecture]:
     return list(found.values())
 
 
-def times_ms(target: Target, space: SearchSpace, architecture: Architecture) -> tuple[float, ...]:
-    return tuple(latency.p50_ms for latency in measure_exits(target, space.graph(architecture)))
+def times_ms(target: Target, space: SearchSpace, architecture: Architecture) -> dict[int, float]:
+    exits = measure_exits(target, space.graph(architecture))
+    return {exit: latency.p50_ms for exit, latency in enumerate(exits)}
 
 
 @pytest.fixture
@@ -103,14 +103,16 @@ def test_the_file_holds_the_networks_of_the_space(
     found.check(space, "by size")
     assert {network.architecture for network in found.measured} == set(networks)
     for network in found.measured:
-        assert network.exits_ms == pytest.approx(times_ms(SizeTarget(), space, network.architecture))
+        expected = times_ms(SizeTarget(), space, network.architecture)
+        assert max(network.exits_ms) == max(expected)
+        assert network.exits_ms == pytest.approx({exit: expected[exit] for exit in network.exits_ms})
 
 
 def test_what_is_shown_is_what_was_learned(nas: Nas, record: Record, tmp_path: Path) -> None:
     command = ("calibrate", SPACE, "--data", "digits", "--target", f"recorded:{record()}", "--out")
     values = json.loads(nas(*command, tmp_path / "c.json", "--json"))
     assert values.pop("networks") == NETWORKS
-    assert Predictor.from_json(values) == Calibration.load(tmp_path / "c.json").predictor
+    assert LayerPredictor.from_json(values) == Calibration.load(tmp_path / "c.json").predictor
     header, line = nas(*command, tmp_path / "c.json").splitlines()
     assert header.split()[:2] == ["target", "networks"]
     assert line.startswith("by size")
@@ -133,6 +135,7 @@ def test_a_file_that_is_there_gets_more(
     ("factor", "told"),
     [
         (1.0, "by size runs 0.0% faster than when it was calibrated"),
+        (1.04, "by size runs 4.0% slower than when it was calibrated"),
         (1.1, "by size runs 10.0% slower than when it was calibrated; calibrate again"),
         (0.5, "by size runs 50.0% faster than when it was calibrated; calibrate again"),
     ],
@@ -142,10 +145,17 @@ def test_a_check_tells_how_times_have_changed(
 ) -> None:
     before = calibration.read_bytes()
     target = f"recorded:{record(factor)}"
-    assert main(["calibrate", SPACE, "--target", target, "--out", str(calibration), "--check", "--json"]) == 0
+    command = ["calibrate", SPACE, "--target", target, "--out", str(calibration), "--check", "--json"]
+    if "again" in told:
+        with pytest.raises(SystemExit) as left:
+            main(command)
+        assert left.value.code == 1
+    else:
+        assert main(command) == 0
     out, err = capsys.readouterr()
     assert err == f"nas: {told}\n"
     assert json.loads(out)["networks"] == NETWORKS
+    assert json.loads(out)["drift_ratio"] == pytest.approx(factor)
     assert calibration.read_bytes() == before
 
 
@@ -201,7 +211,7 @@ def test_a_target_that_fails_leaves_what_there_is(
 ) -> None:
     recording = record(1.0)
     values = json.loads(recording.read_text())
-    values["entries"] = dict(list(values["entries"].items())[:4])
+    values["entries"] = dict(list(values["entries"].items())[:8])  # of two exits each
     recording.write_text(json.dumps(values))
     out = tmp_path / "c.json"
     assert main(["calibrate", SPACE, "--target", f"recorded:{recording}", "--out", str(out)]) == 0
@@ -216,11 +226,11 @@ def test_a_folder_that_is_not_there_is_told_first(nas: Nas, tmp_path: Path) -> N
 def test_a_search_is_told_an_interval(space: SearchSpace, networks: list[Architecture]) -> None:
     known = [Measured(each, times_ms(SizeTarget(), space, each)) for each in networks[:4]] * 3
     calibration = Calibration.of(space, "by size", known)
-    predict_ms, predictor = predicted_ms(calibration), calibration.predictor
+    predictor = calibration.predictor
     for number, architecture in enumerate(networks):
         candidate = Candidate(space, architecture)
         for exit in range(2):
-            interval = predict_ms(candidate, exit)
+            interval = calibration(candidate, exit)
             if number < 4:
                 assert interval.value == known[number].exits_ms[exit]
                 assert interval.high / interval.value == pytest.approx(interval.value / interval.low)
@@ -232,7 +242,7 @@ def test_a_search_is_told_an_interval(space: SearchSpace, networks: list[Archite
                 assert interval.value == predictor(candidate.graph, exit)
                 assert interval.high == pytest.approx(ratio * interval.value)
                 assert interval.low == pytest.approx(interval.value / ratio)
-        assert predict_ms(candidate) == predict_ms(candidate, 1)
+        assert calibration(candidate) == calibration(candidate, 1)
 
 
 def test_a_search_goes_by_a_calibration(
@@ -250,12 +260,28 @@ def test_a_search_goes_by_a_calibration(
     judged = [trial for trial in trials if "latency_ms" in trial.values]
     assert sum(trial.state == "complete" for trial in judged) == 3
     for trial in judged:
-        first, last = times_ms(SizeTarget(), space, trial.architecture)
+        first, last = times_ms(SizeTarget(), space, trial.architecture).values()
         assert trial.values["latency_ms"] == pytest.approx(last)
         assert (trial.state == "infeasible") == (last > 0.015)
         if trial.state == "complete":
             assert trial.values["latency_ms@0"] == pytest.approx(first)
     assert "its target is" in nas(*command, "--target", "local", "--trials", 4, code=2)
+
+
+def test_a_limit_on_energy_is_kept_as_declared(
+    nas: Nas, calibration: Path, record: Record, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    command = ("search", SPACE, "--out", folder)
+    limit = ("--budget", "energy<=0.04mJ")
+    new = (*NEW, "--target", f"recorded:{record()}", "--calibration", calibration, "--trials", 2)
+    assert "formula to estimate energy by" in nas(*command, *limit, *new, code=2)
+    assert "0.2mJ + 2.5W" in nas(*command, *limit, *new, "--energy", "2", code=2)
+    nas(*command, *limit, *new, "--energy", "0.01mJ+2W")
+    nas(*command, *limit, "--trials", 3)  # the formula is kept
+    assert str(read_study(folder).settings.budget) == "latency<=15us"
+    assert json.loads((folder / "job.json").read_text())["energy"] == "0.01mJ + 2W"
+    assert "its energy is" in nas(*command, "--energy", "3W", "--trials", 4, code=2)
 
 
 def test_a_search_refuses_a_calibration_of_something_else(
@@ -288,7 +314,7 @@ def test_a_whole_job_on_another_machine(start: Start, nas: Nas, tmp_path: Path) 
     assert json.loads((folder / "job.json").read_text())["target"] == target
     calibration = Calibration.load(folder / "latency.json")
     assert calibration.target == there != LocalTarget().identity
-    known = {network.architecture.id: network.exits_ms[-1] for network in calibration.measured}
+    known = {network.architecture.id: network.last_ms for network in calibration.measured}
     complete = [trial for trial in read_study(folder).trials if trial.state == "complete"]
     assert len(complete) == 3
     for trial in complete:

@@ -51,7 +51,7 @@ def calibration(tmp_path: Path) -> Path:
     for architecture in {space.sample(rng) for _ in range(60)}:
         graph = space.graph(architecture)
         macs = (Cost.of(graph, exit).macs for exit in range(len(graph.exits)))
-        measured += 3 * [Measured(architecture, tuple(count / 1e6 + 0.1 for count in macs))]
+        measured += 3 * [Measured(architecture, dict(enumerate(count / 1e6 + 0.1 for count in macs)))]
     Calibration.of(space, "test", measured).save(tmp_path / "calibration.json")
     return tmp_path / "calibration.json"
 

@@ -88,7 +88,7 @@ def test_the_certificate_says_how_it_was_measured(certified: Bundle) -> None:
     assert Budget.parse(certificate.budget) == Budget.parse("latency<=1s, latency@0<=1us, macs<=9G")
     assert timedelta(0) <= datetime.now(UTC) - certificate.measured < timedelta(minutes=10)
     assert certificate.versions["onnxruntime"] == onnxruntime.__version__
-    assert certificate.conditions.keys() == {"host_load", "host_cores", "seconds_per_model"}
+    assert certificate.conditions.keys() == {"host_load", "host_cores", "seconds_per_exit"}
     assert (certificate.conditions["host_cores"] or 1) >= 1
     assert Bundle.load(certified.path or "").to_json() == certified.to_json()
 
@@ -133,7 +133,7 @@ def test_the_upper_bound_decides_the_certificate_and_the_median_verification(
 def test_verifying_measures_every_level_again(certified: Bundle) -> None:
     steps = list[str]()
     verified = verify_levels(certified, SizeTarget(1.5, "other"), progress=steps.append)
-    assert steps == ["measuring m"]
+    assert steps == [f"measuring m, exit {exit}" for exit in range(len(verified))]
     assert [level.number for level in verified] == list(range(len(certified.levels)))
     assert tuple(level.certified for level in verified) == certified.levels
     assert [level.ratio for level in verified] == pytest.approx([1.5] * len(verified))

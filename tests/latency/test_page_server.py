@@ -18,7 +18,7 @@ JOB = Message("time", {"models": 1}, (b"model",))
 
 @pytest.fixture
 def server() -> Iterator[PageServer]:
-    server = PageServer({"index.html": b"<p>", "a.mjs": b"1", "a.wasm": b"\0"}, patience_s=1.0)
+    server = PageServer({"index.html": b"<p>", "a.mjs": b"1", "a.wasm": b"\0"}, patience_s=1.0, opening_s=1.0)
     yield server
     server.close()
 

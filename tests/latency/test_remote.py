@@ -166,7 +166,7 @@ def test_each_model_of_a_chain_has_its_times(agent: Running) -> None:
     models = [onnx_model(whole, weights, segment) for segment in shipped_segments(whole)]
     timing = agent.target().time(models, IMAGE, seconds=0.02)
     assert {times_s.shape[1] for times_s in timing.rounds} == {len(models)} == {2}
-    assert timing.latency([0]).p50_ms + timing.latency([1]).p50_ms > 0
+    assert all((times_s > 0).all() for times_s in timing.rounds)
 
 
 def test_threads_are_those_asked_for(agent: Running) -> None:

@@ -8,7 +8,7 @@ from nas.errors import TargetError
 from nas.latency import LocalTarget
 from nas.latency.engine import OnnxRuntime
 from nas.latency.openvino import OpenVino
-from nas.latency.specs import engine_of, open_target
+from nas.latency.specs import absolute_spec, engine_of, open_target
 
 
 def test_local_with_its_options() -> None:
@@ -19,6 +19,24 @@ def test_local_with_its_options() -> None:
     assert open_target("local,precision=int8,threads=2").identity == f"{LocalTarget(2).identity}, int8"
     expected = LocalTarget(engine=OpenVino(threads=2)).identity
     assert open_target("local,engine=openvino,threads=2").identity == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("local,threads=2", "local,threads=2"),
+        ("tcp://pi:7000,token-file=t,threads=2", "tcp://pi:7000,token-file={here}/t,threads=2"),
+        ("tcp://pi:7000,token-file=/t", "tcp://pi:7000,token-file=/t"),
+        ("recorded:a/b.json", "recorded:{here}/a/b.json"),
+        ("recorded:", "recorded:"),
+    ],
+)
+def test_paths_are_made_absolute(
+    text: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_spec(text) == found.format(here=tmp_path)
+    assert absolute_spec(absolute_spec(text)) == absolute_spec(text)
 
 
 def test_engines_by_name() -> None:

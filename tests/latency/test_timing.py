@@ -34,21 +34,6 @@ def test_the_median_of_the_quietest_round_counts(seed: int) -> None:
     assert (latency.target, latency.slowdown) == ("board", timing.slowdown)
 
 
-@each_seed
-def test_some_models_are_as_if_they_had_run_alone(seed: int) -> None:
-    timing = noisy(seed)
-    for models in ([0], [2, 0], [0, 1, 2]):
-        alone = Timing(
-            tuple(times_s[:, models] for times_s in timing.rounds),
-            timing.reference_s,
-            timing.floor_s,
-            timing.target,
-        )
-        assert timing.latency(models) == alone.latency()
-    assert timing.latency([2, 1, 0]).p50_ms == pytest.approx(timing.latency().p50_ms)
-    assert timing.latency([0, 1]).p50_ms < timing.latency().p50_ms
-
-
 @pytest.mark.parametrize(
     ("reference_s", "slowdown"),
     [((), 1.0), ((3.0, 2.5, 9.0), 1.25), ((2.0, 7.0), 1.0), ((1.5, 2.0), 1.0)],
@@ -108,7 +93,14 @@ def test_json_keeps_every_bit(seed: int) -> None:
     read = Timing.from_json(values)
     np.testing.assert_equal(read.rounds, timing.rounds)
     assert read.to_json() == timing.to_json() == values
-    assert read.latency([1]) == timing.latency([1])
+    assert read.latency() == timing.latency()
+
+
+def test_power_is_kept_and_may_be_missing() -> None:
+    values = noisy(0).to_json()
+    assert Timing.from_json(values | {"power_w": 2.5}).latency().power_w == 2.5
+    del values["power_w"]  # from an agent that knew of none
+    assert Timing.from_json(values).latency().energy_mj is None
 
 
 DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -135,6 +127,9 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "floor text": lambda values: values.update(floor_s="low"),
     "floor too large": lambda values: values.update(floor_s=10**400),
     "target missing": lambda values: values.pop("target"),
+    "power below 0": lambda values: values.update(power_w=-1),
+    "power not finite": lambda values: values.update(power_w=math.nan),
+    "power text": lambda values: values.update(power_w="much"),
 }
 
 
