@@ -9,8 +9,7 @@ networks run more than 5 % slower or faster than they did.
 Example:
   nas calibrate search_spaces.mobile:space --data digits --target local --out laptop.json
   nas calibrate search_spaces.mobile:space --data digits --target local --out laptop.json --check
-  nas calibrate search_spaces.mobile:space --data digits --target tcp://phone:7000 --known laptop.json
-      --seconds 10 --out phone.json
+  nas calibrate search_spaces.mobile:space --target tcp://phone:7000 --known laptop.json --out phone.json
 """
 
 from __future__ import annotations

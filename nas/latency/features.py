@@ -81,7 +81,7 @@ def _conv_features(op: Conv2d, layer: Layer, lanes: int) -> Iterator[tuple[str, 
     kind, ins, outs = _routine(op, layer.in_shapes[0][0], lanes)
     height, width = layer.shape[1:]
     per_group = 1 if op.groups == layer.in_shapes[0][0] else ins // op.groups
-    macs = outs * per_group * _taps(op, layer.in_shapes[0])
+    macs = outs * per_group * _taps(layer.in_shapes[0][1:], op.kernel_size, op.stride, op.padding)
     for name in dict.fromkeys((kind, _family(kind))):
         yield f"{name}: layers", 1.0
         yield f"{name}: macs", macs
@@ -125,12 +125,12 @@ def _padded(channels: int, lanes: int) -> int:
     return -(-channels // lanes) * lanes
 
 
-def _taps(op: Conv2d, shape: Shape) -> int:
-    """Products of one input and one output channel: those of the padding are not computed."""
-    return math.prod(map(_taps_along, shape[1:], op.kernel_size, op.stride, op.padding))
-
-
 @lru_cache(maxsize=1 << 12)
+def _taps(size: Shape, kernel: Shape, stride: Shape, padding: Shape) -> int:
+    """Products of one input and one output channel: those of the padding are not computed."""
+    return math.prod(map(_taps_along, size, kernel, stride, padding))
+
+
 def _taps_along(size: int, kernel: int, stride: int, padding: int) -> int:
     places = range(-padding, size + padding - kernel + 1, stride)
     return sum(min(place + kernel, size) - max(place, 0) for place in places)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from nas.budget import Budget, Limit
 from nas.bundle import IMAGE, Bundle, Latency, Level
 from nas.errors import BudgetError, BundleError
+from nas.latency.survey import PAUSE_S, measure_within
 from nas.latency.target import Target
 
 __all__ = ["VerifiedLevel", "keeps_limit", "latency_limit", "measure_files", "verify_levels"]
@@ -74,18 +77,26 @@ def measure_files(target: Target, bundle: Bundle, name: str, exit: int, *, secon
 
 
 def verify_levels(
-    bundle: Bundle, target: Target, *, seconds: float = 2.0, progress: Callable[[str], None] | None = None
+    bundle: Bundle,
+    target: Target,
+    *,
+    seconds: float = 2.0,
+    pause_s: float = PAUSE_S,
+    progress: Callable[[str], None] | None = None,
 ) -> tuple[VerifiedLevel, ...]:
-    """Measure every level again, for at most about so many seconds.
+    """Measure every level again for at most about so many seconds, up to three times where it is too slow.
 
-    `progress` is told each step. `BundleError` where the bundle has no certificate, or one that is damaged.
+    Before it is measured once more nothing is done for `pause_s`. `progress` is told each step.
+    `BundleError` where the bundle has no certificate, or one that is damaged.
     """
     budget = _certified_budget(bundle)
     times: dict[tuple[str, int], Latency] = {}
     for name, exit in dict.fromkeys((level.model, level.exit) for level in bundle.levels):
         if progress:
             progress(f"measuring {name}, exit {exit}")
-        times[name, exit] = measure_files(target, bundle, name, exit, seconds=seconds)
+        limit = latency_limit(budget, exit, bundle.model(name).exits)
+        measure = partial(measure_files, target, bundle, name, exit, seconds=seconds)
+        times[name, exit] = measure_within(measure, limit.bound if limit else math.inf, pause_s=pause_s)
     return tuple(
         VerifiedLevel(
             number=number,

@@ -11,6 +11,7 @@ import latency_budgets
 import latency_predictor
 import latency_remote
 import latency_repeat
+import latency_targets
 import latency_transfer
 import torch
 from matplotlib.figure import Figure
@@ -94,6 +95,7 @@ def main() -> None:
     latency_repeat.collect(record, target, networks=8 if quick else 60, seconds=1.0 if quick else 2.0)
     latency_predictor.collect(record, target, seconds=4 if quick else 85, networks=4 if quick else 100)
     latency_budgets.collect(record, target, seconds=6 if quick else 85, budgets=2 if quick else 30)
+    latency_targets.collect(record, target, networks=2 if quick else 12, seconds=0.3 if quick else 1.0)
     latency_transfer.collect(record, devices=2 if quick else 8)
     latency_remote.collect(record, seconds=10 if quick else 60, trials=2 if quick else 20)
     repeated, predicted = record.rows(latency_repeat.FILE), record.rows(latency_predictor.FILE)
@@ -110,10 +112,15 @@ def main() -> None:
         "onnx_ms": onnx_ms(20 if quick else 100),
         "predict_per_s": min(int(row["predict_per_s"]) for row in calibrations),
         **latency_budgets.figures(record.rows(latency_budgets.FILE)),
+        **latency_targets.figures(record.rows(latency_targets.MEASURED)),
         **latency_transfer.figures(transferred),
     }
     rounded = {name: round(value, 3) for name, value in headline.items()}
-    tables = f"{space_rows(predicted)}\n{latency_transfer.markdown(transferred)}"
+    others = [record.rows(file) for file in (latency_targets.MEASURED, latency_targets.FAULTS)]
+    tables = (
+        f"{space_rows(predicted)}\n{latency_targets.markdown(*others)}\n"
+        f"{latency_transfer.markdown(transferred)}"
+    )
     record.finish(rounded, f"{NOTES}\n{tables}\n\n![Predicted and measured](predicted.png)\n")
 
 
@@ -128,6 +135,9 @@ differs from that of the even ones); `calibrations.csv`: what each took.
 measured upper bound keeps it, and what it takes when measured again in a new process. `remote.json`: a whole
 job against an agent in a network namespace (as root, where `ip` is installed), with rejections by cause and
 the targets of its certificates.
+
+`targets.csv`: 12 networks of `mixed` on this machine, over an agent in another process, and in headless
+Chromium. `agent_faults.csv`: what is done to the agent, and what its client is told.
 
 `transferred.csv`: networks of the FBNet space on devices of the table that HW-NAS-Bench and HELP published
 (https://arxiv.org/abs/2103.10584, https://arxiv.org/abs/2106.08630): a predictor of one device, learned from

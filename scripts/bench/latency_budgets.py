@@ -21,9 +21,10 @@ AGAIN = """
 import json, sys
 from nas import Architecture, load_space
 from nas.latency import LocalTarget, measure_exit
+from nas.latency.survey import measure_within
 architecture = Architecture.from_json(json.load(sys.stdin))
-graph = load_space(architecture.space).graph(architecture)
-print(measure_exit(LocalTarget(), graph).p50_ms)
+graph, target = load_space(architecture.space).graph(architecture), LocalTarget()
+print(measure_within(lambda: measure_exit(target, graph), float(sys.argv[1])).p50_ms)
 """
 DRAWS = 4000
 
@@ -54,7 +55,7 @@ def _certified(
         measured += 1
         latency = measure_exit(target, graph)
         if latency.upper_ms <= bound_ms:
-            again_ms = _again_ms(architecture)
+            again_ms = _again_ms(architecture, bound_ms)
             return {
                 "budget_ms": bound_ms,
                 "network": architecture.id,
@@ -73,10 +74,16 @@ def _certified(
     }
 
 
-def _again_ms(architecture: Architecture) -> float:
+def _again_ms(architecture: Architecture, bound_ms: float) -> float:
+    """As `nas verify` measures it."""
     text = json.dumps(architecture.to_json())
     done = subprocess.run(
-        [sys.executable, "-c", AGAIN], input=text, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", AGAIN, str(bound_ms)],
+        input=text,
+        check=True,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     return float(done.stdout)
 

@@ -21,6 +21,7 @@ FILE = "predicted.csv"
 CALIBRATIONS = "calibrations.csv"
 VISITS, VISIT_S = 6, 0.15  # to networks not seen
 PARTS = ((0, 2), (1, 2), (0, 1))  # the odd visits, the even ones, all
+BATCH = 1000  # networks predicted one after another, of which none was predicted before
 TABLE_NETWORKS = 20  # for which layers are measured alone too, which takes long
 
 
@@ -40,7 +41,7 @@ def collect(record: Record, target: Target, *, seconds: float, networks: int) ->
         *_, found = calibrate(space, target, seconds=seconds)
         calibration = Calibration.of(space, target.identity, found)
         spent_s = monotonic() - begin
-        unseen = _unseen(space, {network.architecture.id for network in found}, networks + 300)
+        unseen = _unseen(space, {network.architecture.id for network in found}, networks + BATCH)
         row = {
             "space": name,
             "networks": len(found),

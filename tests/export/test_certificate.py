@@ -126,13 +126,13 @@ def test_the_upper_bound_decides_the_certificate_and_the_median_verification(
         assert last in {level.exit for level in bundle.levels}
         assert exits == {exit: kept if exit == last else None for exit in range(last + 1)}
         for slower, verified in ((1.0, True), (1.02, True), (1.08, False)):
-            for level in verify_levels(bundle, SizeTarget(slower)):
+            for level in verify_levels(bundle, SizeTarget(slower), pause_s=0):
                 assert level.kept is (verified if level.certified.exit == last else None)
 
 
 def test_verifying_measures_every_level_again(certified: Bundle) -> None:
     steps = list[str]()
-    verified = verify_levels(certified, SizeTarget(1.5, "other"), progress=steps.append)
+    verified = verify_levels(certified, SizeTarget(1.5, "other"), pause_s=0, progress=steps.append)
     assert steps == [f"measuring m, exit {exit}" for exit in range(len(verified))]
     assert [level.number for level in verified] == list(range(len(certified.levels)))
     assert tuple(level.certified for level in verified) == certified.levels

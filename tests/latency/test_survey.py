@@ -1,6 +1,5 @@
 """Calibrating visits networks again until two visits agree, as long as it may, and never a known one."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
@@ -13,7 +12,7 @@ from nas import Net, SearchSpace, Shape
 from nas.bundle import Latency
 from nas.errors import TargetError
 from nas.latency import Measured, Target, Timing, calibrate, measure_exit
-from nas.latency.survey import VISIT_S, Visits
+from nas.latency.survey import VISIT_S, Visits, measure_within
 from nas.latency.target import Inputs
 from nas.layers import conv_norm_act, global_avg_pool, linear
 from nas.net import Feature
@@ -144,14 +143,14 @@ def test_a_small_space_comes_to_its_end(run: Calibrate) -> None:
     assert run(small, SizeTarget(), seconds=1000, known=run(small, SizeTarget(), seconds=19)[-1]) == []
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
-def test_disturbed_visits_do_not_count(run: Calibrate, share: float) -> None:
+@pytest.mark.parametrize(("share", "least"), [(0.1, 0.98), (0.3, 0.93), (0.5, 0.75)])
+def test_disturbed_visits_do_not_count(run: Calibrate, share: float, least: float) -> None:
     def factor(number: int) -> float:
         rng = Random(number)
         return rng.uniform(1.05, 3) if rng.random() < share else 1.0
 
     found = run(space, SizeTarget(factor), seconds=400)[-1]
-    assert np.mean([is_true(network) for network in found]) > 0.93
+    assert np.mean([is_true(network) for network in found]) > least
     assert len(found) > 90
 
 
@@ -165,11 +164,12 @@ def latency(p50_ms: float, slowdown: float = 1.0) -> Latency:
     return Latency(p50_ms=p50_ms, p95_ms=p50_ms, spread=0.0, runs=1, target="", slowdown=slowdown)
 
 
-def test_the_fastest_visit_is_that_which_read_the_least() -> None:
+def test_the_second_fastest_visit_counts_by_what_was_read() -> None:
     visits = Visits()
-    for found in (latency(1.0, 1.25), latency(1.04, 1.05), latency(1.2)):
-        visits.add({1: found, 0: latency(math.sqrt(found.p50_ms))})
-    assert visits.exits_ms == {1: 1.04, 0: 1.0}
+    for found, counts_ms in ((latency(1.0, 1.25), 1.0), (latency(1.2), 1.0), (latency(1.04, 1.05), 1.2)):
+        visits.add({1: found, 0: latency(found.p50_ms**2)})
+        assert visits.exits_ms[1] == counts_ms
+    assert visits.exits_ms[0] == pytest.approx(1.04**2)
 
 
 def test_two_visits_that_agree_are_enough() -> None:
@@ -196,3 +196,22 @@ def test_many_failures_are_an_error(run: Calibrate) -> None:
 def test_a_target_that_ran_nothing_in_time_is_an_error(run: Calibrate) -> None:
     with pytest.raises(TargetError, match="lost"):
         run(space, SizeTarget(failing=lambda number: True), seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "expected_ms"),
+    [([1.0], 1.0), ([3.0, 2.0], 2.0), ([3.0, 2.5, 4.0], 2.5), ([4.0, 3.0, 2.0], 2.0)],
+)
+def test_what_is_too_slow_is_measured_again(times_ms: list[float], expected_ms: float) -> None:
+    times = iter([*times_ms, 0.5])
+    assert measure_within(lambda: latency(next(times)), 2.0, pause_s=0).p50_ms == expected_ms
+    assert next(times) == 0.5
+
+
+def test_the_pause_is_before_each_further_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("nas.latency.survey.sleep", pauses.append)
+    measure_within(lambda: latency(2.0), 1.0, pause_s=7)
+    assert pauses == [7, 7]
+    measure_within(lambda: latency(1.0), 1.0)
+    assert pauses == [7, 7]
