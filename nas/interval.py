@@ -13,7 +13,7 @@ __all__ = ["Interval"]
 @final
 @dataclass(frozen=True)
 class Interval:
-    """A cost that is only predicted: it is most likely `value`, and surely between `low` and `high`."""
+    """A cost that is only predicted: it is most likely `value`, and hardly below `low` or above `high`."""
 
     low: float
     value: float

@@ -6,6 +6,7 @@ from nas.bundle.contents import LOGITS as LOGITS
 from nas.bundle.contents import Bundle as Bundle
 from nas.bundle.contents import BundleModel as BundleModel
 from nas.bundle.contents import SegmentFile as SegmentFile
+from nas.bundle.contents import exit_segments as exit_segments
 from nas.bundle.contents import write_bundle as write_bundle
 from nas.bundle.level import Latency as Latency
 from nas.bundle.level import Level as Level
@@ -20,6 +21,7 @@ __all__ = [
     "Latency",
     "Level",
     "SegmentFile",
+    "exit_segments",
     "undominated",
     "write_bundle",
 ]

@@ -19,7 +19,7 @@ from nas.bundle.fields import broken
 from nas.bundle.level import Level, check_dial
 from nas.errors import BundleError
 
-__all__ = ["IMAGE", "LOGITS", "Bundle", "BundleModel", "SegmentFile", "write_bundle"]
+__all__ = ["IMAGE", "LOGITS", "Bundle", "BundleModel", "SegmentFile", "exit_segments", "write_bundle"]
 
 IMAGE = "image"
 LOGITS = "logits"
@@ -72,7 +72,7 @@ class BundleModel:
 
     def segments_at(self, exit: int) -> tuple[SegmentFile, ...]:
         """What one exit runs, in order: the trunks up to it and its own head."""
-        wanted = {f"trunk_{k}" for k in range(exit + 1)} | {f"head_{exit}"}
+        wanted = exit_segments(exit)
         return tuple(segment for segment in self.segments if segment.name in wanted)
 
     def to_json(self) -> dict[str, Any]:
@@ -178,6 +178,11 @@ class Bundle:
         )
         _check_levels(bundle)
         return bundle
+
+
+def exit_segments(exit: int) -> frozenset[str]:
+    """Names of the segments that one exit runs, as far as a model has them."""
+    return frozenset({f"trunk_{k}" for k in range(exit + 1)} | {f"head_{exit}"})
 
 
 def write_bundle(folder: str | Path, bundle: Bundle, files: Mapping[str, bytes]) -> Bundle:

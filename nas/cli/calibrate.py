@@ -46,13 +46,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--seconds", type=positive, default=SECONDS, help=f"to measure for (default {SECONDS})"
     )
     parser.add_argument("--seed", type=natural, default=0, help="what networks are drawn by (default 0)")
-    parser.add_argument(
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
         "--known",
         type=Path,
         metavar="FILE",
-        help="calibration of the space on another target, with which a few seconds are enough",
+        help="calibration of the space on another target, with which few networks are enough",
     )
-    parser.add_argument("--check", action="store_true", help="only measure a few networks of the file again")
+    other.add_argument("--check", action="store_true", help="only measure a few networks of the file again")
     add_json(parser)
 
 
@@ -73,23 +74,38 @@ def execute(arguments: Namespace) -> None:
         return
     if not arguments.out.absolute().parent.is_dir():
         raise TargetError(f"the folder of {arguments.out} must be there, but is not; make it first")
-    other = Calibration.load(arguments.known) if arguments.known else None
-    if other:
-        other.check(space)
-    measured = _measured(arguments, space, target, kept.measured if kept else ())
+    other = _known(arguments, space, target)
+    seed = arguments.seed + (len(other.measured) if other else 0)  # other networks than it has learned from
+    measured = _measured(arguments, space, target, kept.measured if kept else (), seed=seed)
     calibration = Calibration.of(space, target.identity, measured, other)
     calibration.save(arguments.out)
     _show(calibration, as_json=arguments.json)
 
 
+def _known(arguments: Namespace, space: SearchSpace, target: Target) -> Calibration | None:
+    """The calibration of another target, if one is given."""
+    from nas.latency import Calibration
+
+    if not arguments.known:
+        return None
+    known = Calibration.load(arguments.known)
+    known.check(space)
+    if known.target == target.identity:
+        raise TargetError(
+            f"--known must be of another target, but {arguments.known} is of {known.target} too; "
+            "give it as --out"
+        )
+    return known
+
+
 def _measured(
-    arguments: Namespace, space: SearchSpace, target: Target, measured: tuple[Measured, ...]
+    arguments: Namespace, space: SearchSpace, target: Target, measured: tuple[Measured, ...], *, seed: int
 ) -> tuple[Measured, ...]:
     """More networks than before: as many as there is time for, or until the target fails."""
     from nas.latency.prediction import LEAST_NETWORKS
 
     try:
-        steps = measuring(space, target, seconds=arguments.seconds, seed=arguments.seed, known=measured)
+        steps = measuring(space, target, seconds=arguments.seconds, seed=seed, known=measured)
         for measured in steps:  # noqa: B007 - the last is what counts
             pass
     except (KeyboardInterrupt, TargetError) as error:

@@ -32,7 +32,7 @@ _DAMAGES = (ValueError, KeyError, TypeError, AttributeError, SpaceError, Overflo
 _KINDS: Mapping[str, Callable[[Any], Predictor]] = MappingProxyType(
     {kind.__name__: kind.from_json for kind in (LayerPredictor, TransferredPredictor)}
 )
-_REMEASURED = 1.25  # by which a network measured in a hurry may come out otherwise
+_REMEASURED = 1.25  # the most by which a measured network may come out otherwise
 
 
 @final
@@ -71,9 +71,12 @@ class Calibration:
     def __call__(self, candidate: Candidate, exit: int | None = None) -> Interval:
         """Milliseconds up to one exit, by default the last; infinite where a kind of layer was never seen."""
         exits_ms = self._exits_ms.get(candidate.id, {})
-        ms, ratio = exits_ms.get(max(exits_ms, default=0) if exit is None else exit), _REMEASURED
+        ms = exits_ms.get(max(exits_ms, default=0) if exit is None else exit)
+        ratio = self.predictor.ratio(candidate.graph, exit)
         if ms is None:
-            ms, ratio = self.predictor(candidate.graph, exit), self.predictor.ratio(candidate.graph, exit)
+            ms = self.predictor(candidate.graph, exit)
+        else:
+            ratio = min(ratio, _REMEASURED)
         return Interval(0.0, ms, ms) if math.isinf(ms) else Interval(ms / ratio, ms, ms * ratio)
 
     @staticmethod
@@ -82,12 +85,12 @@ class Calibration:
     ) -> Calibration:
         """Learn from what was measured; `TargetError` for too few networks.
 
-        With `known`, a calibration of the space on another target, ten networks tell much already.
+        With `known`, a calibration of the space on another target, ten networks tell much already. Where
+        that was transferred itself, what it came from counts.
         """
         samples = [Sample(space.graph(network.architecture), network.exits_ms) for network in measured]
-        predictor: Predictor = fit_predictor(samples, target)
-        if known is not None:
-            predictor = min(predictor, known.transfer(space, samples, target), key=_mean_error)
+        layers = fit_predictor(samples, target)
+        predictor = layers if known is None else known._transferred(space, samples, layers)
         return Calibration(
             space=space.name,
             input_shape=space.input_shape,
@@ -96,14 +99,22 @@ class Calibration:
             predictor=predictor,
         )
 
-    def transfer(self, space: SearchSpace, samples: Sequence[Sample], target: str) -> TransferredPredictor:
-        """A predictor of another target of which these networks were measured; `TargetError` for too few."""
+    def _transferred(
+        self, space: SearchSpace, samples: Sequence[Sample], layers: LayerPredictor
+    ) -> Predictor:
+        """What predicts the other target best: `layers` alone, or what is known of this one, corrected."""
         self.check(space)
-        graphs = [space.graph(network.architecture) for network in self.measured]
-        predictor = self.predictor
-        known = predictor.known if isinstance(predictor, TransferredPredictor) else predictor
+        if not self.measured:
+            raise TargetError("a known calibration must hold networks, but has none; calibrate again")
+        known = self.predictor.known if isinstance(self.predictor, TransferredPredictor) else self.predictor
         assert isinstance(known, LayerPredictor), "there is no other kind of predictor"
-        return transfer_predictor(known, graphs, samples, target)
+        graphs = [space.graph(network.architecture) for network in self.measured]
+        try:
+            transferred = transfer_predictor(known, graphs, samples, layers.target)
+        except TargetError:  # too few of the networks have only layers that the known target has
+            return layers
+        complete = all(layers(graph) < math.inf for graph in graphs)
+        return min((layers, transferred), key=_mean_error) if complete else transferred
 
     def check(self, space: SearchSpace, target: str | None = None) -> None:
         """`TargetError` unless it is of this space, at its shape and classes, and of this target."""

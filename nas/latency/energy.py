@@ -12,7 +12,7 @@ from nas.errors import BudgetError
 
 __all__ = ["DeclaredEnergy"]
 
-_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+_NUMBER = r"((?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)"
 _TERMS = re.compile(rf"(?:{_NUMBER}\s*mJ\s*\+\s*)?{_NUMBER}\s*W")
 
 
@@ -70,4 +70,6 @@ class DeclaredEnergy:
         return Limit("latency", limit.exit, bound_ms)
 
     def __str__(self) -> str:
-        return f"{self.fixed_mj:g}mJ + {self.power_w:g}W"
+        """A text that parses to exactly this."""
+        fixed, power = (repr(float(number)).removesuffix(".0") for number in (self.fixed_mj, self.power_w))
+        return f"{fixed}mJ + {power}W"

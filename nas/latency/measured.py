@@ -19,11 +19,12 @@ class MeasuredLatency:
     def __init__(self, target: Target, *, seconds: float = 2.0) -> None:
         self.target = target
         self._seconds = seconds
-        self._known: dict[tuple[str, int | None], Latency] = {}
+        self._known: dict[tuple[str, int], Latency] = {}
 
     def __call__(self, candidate: Candidate, exit: int | None = None) -> Latency:
         """Latency up to one exit, by default the last."""
-        key = candidate.id, exit
+        last = len(candidate.graph.exits) - 1
+        key = candidate.id, last if exit is None else exit
         if key not in self._known:
             self._known[key] = measure_exit(self.target, candidate.graph, exit, seconds=self._seconds)
         return self._known[key]

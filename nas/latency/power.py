@@ -24,14 +24,19 @@ _PACKAGE = re.compile(r"intel-rapl:\d+")  # the name that AMD's have too
 class PowerMeter(ABC):
     """Tells the power of this machine."""
 
+    least_s: float
+    """For how long it must watch to tell anything."""
+
     @abstractmethod
     def start(self) -> Callable[[], float | None]:
-        """Begin to watch; the function gives the mean power since then in watts, None where it got lost."""
+        """Begin to watch; the function gives the power since then in watts, None where that is not known."""
 
 
 @final
 class EnergyCounter(PowerMeter):
     """Counters in microjoules, one for each processor package, that begin again at 0 beyond their range."""
+
+    least_s = 0.01  # counters go on every millisecond
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
@@ -47,7 +52,8 @@ class EnergyCounter(PowerMeter):
                 if begin is None or end is None:
                     return None
                 spent_uj += end - begin if end >= begin else end - begin + range_uj
-            return spent_uj * 1e-6 / spent_s
+            known = spent_s >= self.least_s and spent_uj >= 0  # below 0 where the range is not told
+            return spent_uj * 1e-6 / spent_s if known else None
 
         return mean_w
 
@@ -57,19 +63,23 @@ class EnergyCounter(PowerMeter):
 
 @final
 class BatteryGauge(PowerMeter):
-    """A battery that tells its power, or its current and voltage, while it discharges."""
+    """A battery that tells its power, or its current and voltage, while it discharges.
+
+    Gauges follow with a delay of about a second, so what counts is what it tells at the end.
+    """
+
+    least_s = 1.5
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def start(self) -> Callable[[], float | None]:
-        begin_w = self.power_w
+        begin_s = perf_counter()
 
-        def mean_w() -> float | None:
-            end_w = self.power_w
-            return None if begin_w is None or end_w is None else (begin_w + end_w) / 2
+        def lasting_w() -> float | None:
+            return self.power_w if perf_counter() - begin_s >= self.least_s else None
 
-        return mean_w
+        return lasting_w
 
     @property
     def power_w(self) -> float | None:
@@ -88,10 +98,7 @@ class BatteryGauge(PowerMeter):
 
 
 def find_meter(sysfs: Path = SYSFS) -> PowerMeter | None:
-    """The meter of this machine: a battery that discharges, else the processor's counters, else none."""
-    for folder in sorted(sysfs.glob("power_supply/*")):
-        if _text(folder / "type") == "Battery" and BatteryGauge(folder).power_w is not None:
-            return BatteryGauge(folder)
+    """The meter of this machine: the processor's counters, else a battery that discharges, else none."""
     packages = [
         folder
         for folder in sorted(sysfs.glob("powercap/*"))
@@ -99,7 +106,12 @@ def find_meter(sysfs: Path = SYSFS) -> PowerMeter | None:
         and _text(folder / "name").startswith("package")
         and _number(folder / "energy_uj") is not None
     ]
-    return EnergyCounter(packages) if packages else None
+    if packages:
+        return EnergyCounter(packages)
+    for folder in sorted(sysfs.glob("power_supply/*")):
+        if _text(folder / "type") == "Battery" and BatteryGauge(folder).power_w is not None:
+            return BatteryGauge(folder)
+    return None
 
 
 def _text(path: Path) -> str:

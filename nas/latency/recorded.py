@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import final
@@ -117,12 +118,8 @@ def _quietest(timing: Timing) -> Timing:
 
     parts = [sorted(range(part, count, _PARTS), key=loudness)[:_ROUNDS] for part in range(_PARTS)]
     places = [place for turn in zip(*map(sorted, parts), strict=True) for place in turn]
-    return Timing(
-        tuple(timing.rounds[place] for place in places),
-        tuple(timing.reference_s[place] for place in places) if timing.reference_s else (),
-        timing.floor_s,
-        timing.target,
-    )
+    reference_s = tuple(timing.reference_s[place] for place in places) if timing.reference_s else ()
+    return replace(timing, rounds=tuple(timing.rounds[place] for place in places), reference_s=reference_s)
 
 
 def _load(path: Path) -> tuple[str, dict[str, Timing]]:

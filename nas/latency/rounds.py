@@ -70,6 +70,8 @@ class Stopwatch:
             now_s = perf_counter()
             settling = loads >= _LOADS and len(rounds) % _LOOK_EACH == 0
             over = now_s - begin >= seconds and len(rounds) >= _LEAST_ROUNDS
+            awaited_s = self._meter.least_s if self._meter else 0.0
+            settling = settling and now_s - begin >= min(awaited_s, seconds)
             if over or (settling and self._is_settled(rounds, beside_s)):
                 break
             if now_s - loaded_at_s > max(_LOADED_S, load_s / _LOAD_RATIO):

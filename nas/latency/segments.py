@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.bundle import IMAGE, Latency
+from nas.bundle import IMAGE, Latency, exit_segments
 from nas.graph import Graph, Segment
 from nas.latency.target import Target
 from nas.onnx import Weights, onnx_model, random_weights, shipped_segments, tensor_names
@@ -41,14 +41,15 @@ def measure_exit(
 ) -> Latency:
     """Latency of one exit, by default the last: of its trunks and its head, and nothing else.
 
-    Other heads do not run meanwhile, for their weights would displace those of this exit from the caches: by
-    up to 40 % of the latency in `search_spaces.msdnet`.
+    Other heads do not run meanwhile, for their weights would displace those of this exit from the caches.
     """
+    last = len(graph.exits) - 1
+    exit = last if exit is None else exit
+    if not 0 <= exit <= last:
+        raise IndexError(f"exit must be 0 to {last}, but got {exit}")
     weights = random_weights(graph) if weights is None else weights
     segments = shipped_segments(graph)
-    chosen = exit_models(
-        [segment.name for segment in segments], len(graph.exits) - 1 if exit is None else exit
-    )
+    chosen = exit_models([segment.name for segment in segments], exit)
     models = [onnx_model(graph, weights, segments[number]) for number in chosen]
     image = _random_feature(graph, 0, np.random.default_rng(0))
     return target.time(models, {IMAGE: image}, seconds=seconds).latency()
@@ -56,7 +57,7 @@ def measure_exit(
 
 def exit_models(names: Sequence[str], exit: int) -> list[int]:
     """Which of the named segments run for an exit. A trunk with nothing to do is not among them."""
-    wanted = {*(f"trunk_{k}" for k in range(exit + 1)), f"head_{exit}"}
+    wanted = exit_segments(exit)
     return [number for number, name in enumerate(names) if name in wanted]
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import product, starmap
 from typing import Any, NamedTuple, final
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.chains import Chain
+from nas.errors import TargetError
 from nas.graph import Graph
 from nas.latency.features import chain_features, running_chains
 from nas.latency.prediction import Errors, Intervals, Predictor, Sample, are_last_exits, check_enough
@@ -38,6 +39,7 @@ _SCALES = {KNOWN: 1.0} | dict.fromkeys(_GLOBAL, 0.5)
 _COUNT_SCALE = 0.05
 _NOISES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _SLOPES = (0.0, 1.0)
+_FOLDS = 10
 _LEAST_SPREAD = 0.3  # of what is left to explain, as a share of the whole
 _LEAST = 1e-9
 
@@ -130,13 +132,14 @@ def transfer_predictor(
 ) -> TransferredPredictor:
     """Learn from samples measured on the target; `TargetError` for too few.
 
-    `graphs`, networks of the space that need not be measured, tell how its features vary.
+    `graphs`, networks of the space that need not be measured, tell how its features vary. Errors and
+    intervals hold for networks that `known` has not learned from either.
     """
+    samples = _predictable(known, samples)
     check_enough(samples)
     table = _Table.of(known, graphs, samples)
-    prior = min(starmap(_Prior, product(_NOISES, _SLOPES)), key=table.left_out_error)
-    log_ms, slopes = table.fit(np.ones(len(table.log_ms), bool), prior)
-    predicted_ms, measured_ms = np.exp(table.left_out(prior)), np.exp(table.log_ms)
+    log_ms, slopes = table.fit(table.best_prior())
+    predicted_ms, measured_ms = np.exp(table.left_out_with_prior()), np.exp(table.log_ms)
     last = are_last_exits(samples)
     return TransferredPredictor(
         target=target,
@@ -180,6 +183,10 @@ class _Table:
             _features(known, graph, exit, memory) for graph in graphs for exit in range(len(graph.exits))
         ]
         around = [row for row in around if math.isfinite(row[KNOWN])]
+        if not around:
+            raise TargetError(
+                "a known target must predict networks of the space, but none; calibrate it again"
+            )
         own = [_features(known, sample.graph, exit, memory) for sample in samples for exit in sample.exits_ms]
         names = tuple(sorted({name for row in around for name in row}))
         spread = np.array([[row.get(name, 0.0) for name in names] for row in around])
@@ -195,28 +202,53 @@ class _Table:
             np.array([number for number, sample in enumerate(samples) for _ in sample.exits_ms]),
         )
 
-    def fit(self, chosen: NDArray[np.bool_], prior: _Prior) -> tuple[float, NDArray[np.float64]]:
-        """The logarithm of an average network's time, and the slopes, that fit the chosen rows."""
-        slopes = np.where(np.array(self.names) == KNOWN, prior.slope, 0.0)
-        rows, log_ms = self.rows[chosen], self.log_ms[chosen]
-        left = log_ms - rows @ slopes
-        spread = max(float(left.std()), _LEAST_SPREAD * float(log_ms.std()), _LEAST)
-        scaled = rows * self.scales
+    def only(self, chosen: NDArray[np.bool_]) -> _Table:
+        """The chosen rows."""
+        return replace(self, rows=self.rows[chosen], log_ms=self.log_ms[chosen], network=self.network[chosen])
+
+    def fit(self, prior: _Prior) -> tuple[float, NDArray[np.float64]]:
+        """The logarithm of an average network's time, and the slopes."""
+        expected = np.where(np.array(self.names) == KNOWN, prior.slope, 0.0)
+        center = self.rows.mean(axis=0)
+        left = self.log_ms - self.rows @ expected
+        spread = max(float(left.std()), _LEAST_SPREAD * float(self.log_ms.std()), _LEAST)
+        scaled = (self.rows - center) * self.scales
         kernel = scaled @ scaled.T + prior.noise * np.eye(len(scaled))
         weights = np.linalg.solve(kernel, (left - left.mean()) / spread)
-        return float(left.mean()), slopes + spread * self.scales * (scaled.T @ weights)
+        correction = spread * self.scales * (scaled.T @ weights)
+        return float(left.mean() - center @ correction), expected + correction
 
-    def left_out(self, prior: _Prior) -> NDArray[np.float64]:
-        """The logarithm of each row as predicted by a fit that has not seen its network."""
-        found = np.zeros_like(self.log_ms)
-        for number in range(int(self.network[-1]) + 1):
-            own = self.network == number
-            mean, slopes = self.fit(~own, prior)
+    def best_prior(self) -> _Prior:
+        """That with the least error on networks left out, each by itself."""
+        return min(starmap(_Prior, product(_NOISES, _SLOPES)), key=self._left_out_error)
+
+    def left_out_with_prior(self) -> NDArray[np.float64]:
+        """The logarithm of each row as predicted by a fit, and a prior, that have not seen its network."""
+        found, folds = np.zeros_like(self.log_ms), min(_FOLDS, int(self.network[-1]) + 1)
+        for fold in range(folds):
+            own = self.network % folds == fold
+            others = self.only(~own)
+            mean, slopes = others.fit(others.best_prior())
             found[own] = mean + self.rows[own] @ slopes
         return found
 
-    def left_out_error(self, prior: _Prior) -> float:
-        return float(np.mean((self.left_out(prior) - self.log_ms) ** 2))
+    def _left_out_error(self, prior: _Prior) -> float:
+        squares = 0.0
+        for number in np.unique(self.network):
+            own = self.network == number
+            mean, slopes = self.only(~own).fit(prior)
+            squares += float(((mean + self.rows[own] @ slopes - self.log_ms[own]) ** 2).sum())
+        return squares
+
+
+def _predictable(known: LayerPredictor, samples: Sequence[Sample]) -> list[Sample]:
+    """What was measured of the exits that the known target can run, as far as is known."""
+    kept = [
+        {exit: ms for exit, ms in sample.exits_ms.items() if 0 < known(sample.graph, exit) < math.inf}
+        for sample in samples
+    ]
+    pairs = zip(samples, kept, strict=True)
+    return [Sample(sample.graph, exits_ms) for sample, exits_ms in pairs if exits_ms]
 
 
 def _features(

@@ -128,11 +128,13 @@ NOTES = """
 `repeated.csv`: 60 random networks of `mixed` measured twice, at most 2 s each, on a machine that does nothing
 else that we know of (`quiet`) and beside a process that multiplies matrices (`loaded`); `consecutive` is the
 median of calls one after another, the usual way. `predicted.csv`: 100 networks of each space that its
-calibration has not seen, each visited six times for 0.15 s (`repeated` is how the fastest of the odd visits
-differs from that of the even ones); `calibrations.csv`: what each took.
+calibration has not seen, each visited six times for 0.15 s, of which the second fastest visit counts
+(`repeated` is how that of the odd visits differs from that of the even ones); `calibrations.csv`: what each
+took.
 
 `budgets.csv`: 30 budgets between the 10 % and the 60 % quantile of `mixed`, a random network for each whose
-measured upper bound keeps it, and what it takes when measured again in a new process. `remote.json`: a whole
+measured upper bound keeps it, and what it takes when measured again in a new process, up to three times as
+`nas verify` does. `remote.json`: a whole
 job against an agent in a network namespace (as root, where `ip` is installed), with rejections by cause and
 the targets of its certificates.
 

@@ -63,7 +63,7 @@ def _rows(
     )
     rows: list[dict[str, object]] = []
     for number, graph in enumerate(graphs):
-        odd, even, all_ms = (_fastest_ms(visits[number][start::step]) for start, step in PARTS)
+        odd, even, all_ms = (_counted_ms(visits[number][start::step]) for start, step in PARTS)
         rows.append(
             {
                 "space": space.name.removeprefix("search_spaces.").removesuffix(":space"),
@@ -89,7 +89,7 @@ def _visited(target: Target, graphs: list[Graph]) -> list[list[Latency]]:
     return found
 
 
-def _fastest_ms(found: list[Latency]) -> float:
+def _counted_ms(found: list[Latency]) -> float:
     visits = Visits()
     for latency in found:
         visits.add({0: latency})

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from statistics import mean
 from tempfile import TemporaryDirectory
-from typing import final
+from typing import BinaryIO, final
 
 from latency_predictor import load
 from record import ROOT, Record, Row
@@ -44,11 +44,12 @@ def collect(record: Record, local: Target, *, networks: int, seconds: float) -> 
             rows = [_compared(name, target, local, graphs, seconds) for name, target in targets.items()]
             for row in [row for found in rows for row in found]:
                 record.add(MEASURED, row)
-        if not record.rows(FAULTS):
-            for name, fault in _FAULTS.items():
+        done = {row["fault"] for row in record.rows(FAULTS)}
+        for name, fault in _FAULTS.items():
+            if name not in done:
                 told = fault(agent, graphs[0])
-                again = measure_exit(agent.target(), graphs[0], seconds=0.1).p50_ms > 0
-                record.add(FAULTS, {"fault": name, "told": told, "measures_afterwards": again})
+                failure = _told(lambda: measure_exit(agent.target(), graphs[0], seconds=0.1))
+                record.add(FAULTS, {"fault": name, "told": told, "measures_afterwards": failure or "yes"})
 
 
 def _compared(
@@ -87,17 +88,22 @@ class Agent:
     def target(self, token: str = TOKEN) -> RemoteTarget:
         return RemoteTarget.tcp("127.0.0.1", self.port, token)
 
-    def answer(self, data: bytes) -> str:
-        """What a client with the token is told that then sends these bytes."""
+    @contextmanager
+    def conversation(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+        """What a client with the token reads and writes."""
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=30) as stream,
             stream.makefile("rb") as reader,
             stream.makefile("wb") as writer,
         ):
-            write_message(
-                writer, Message("proof", payloads=(prove(TOKEN, read_message(reader).payloads[0]),))
-            )
+            (nonce,) = read_message(reader).payloads
+            write_message(writer, Message("proof", payloads=(prove(TOKEN, nonce),)))
             read_message(reader)
+            yield reader, writer
+
+    def answer(self, data: bytes) -> str:
+        """What the client is told that sends these bytes."""
+        with self.conversation() as (reader, writer):
             with suppress(OSError):
                 writer.write(data)
                 writer.flush()
@@ -147,9 +153,10 @@ def _killed(agent: Agent, graph: Graph) -> str:
 
 def _cut(agent: Agent, graph: Graph) -> str:
     """A client that leaves in the middle of what it sends; nobody is there to be told."""
-    with socket.create_connection(("127.0.0.1", agent.port)) as stream:
-        stream.sendall(_frame({"kind": "time", "fields": {}, "sizes": [2**20]}) + bytes(1000))
-    return ""
+    with agent.conversation() as (_, writer):
+        writer.write(_frame({"kind": "time", "fields": {}, "sizes": [2**20]}) + bytes(1000))
+        writer.flush()
+    return "(it has left)"
 
 
 def _two_clients(agent: Agent, graph: Graph) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import fbnet
 import numpy as np
-from record import ROOT, Record, Row
+from record import Record, Row
 
 from nas import Cost, Graph
 from nas.latency.prediction import Sample
@@ -31,9 +31,9 @@ KNOWN, UNSEEN, DRAWS = 300, 1000, 3
 
 def collect(record: Record, *, devices: int) -> None:
     """One row per known device, target and count of measured networks; a known device is there wholly."""
-    path = Path(os.environ.get("NAS_TABLES", ROOT.parent / "shared" / "data"), TABLE)
+    path = Path(os.environ.get("NAS_TABLES", ""), TABLE)
     if not path.exists():
-        print(f"no transfer: {path} is not there; set NAS_TABLES to the folder of {TABLE}", file=sys.stderr)
+        print(f"no transfer: set NAS_TABLES to the folder of {TABLE}", file=sys.stderr)
         return
     done, chosen = {row["known"] for row in record.rows(FILE)}, DEVICES[:devices]
     if done >= set(chosen):
@@ -42,7 +42,7 @@ def collect(record: Record, *, devices: int) -> None:
     for name in chosen:
         if name not in done:
             known = fit_predictor(_samples(table, graphs, name, range(KNOWN)), name)
-            for row in _pairs(table, graphs, known, chosen):
+            for row in list(_pairs(table, graphs, known, chosen)):
                 record.add(FILE, row)
 
 

@@ -159,6 +159,23 @@ def test_a_check_tells_how_times_have_changed(
     assert calibration.read_bytes() == before
 
 
+def test_what_is_known_of_another_target_helps(
+    nas: Nas, calibration: Path, record: Record, tmp_path: Path
+) -> None:
+    there, path = f"recorded:{record(3.0, 'elsewhere')}", tmp_path / "there.json"
+    nas("calibrate", SPACE, "--target", there, "--known", calibration, "--out", path)
+    found, known = Calibration.load(path), Calibration.load(calibration)
+    assert found.target == "elsewhere"
+    for network, other in zip(
+        *(sorted(each.measured, key=lambda network: network.architecture.id) for each in (found, known)),
+        strict=True,
+    ):
+        assert network.last_ms == pytest.approx(3 * other.last_ms)
+    same = ("calibrate", SPACE, "--target", f"recorded:{record()}", "--known", calibration)
+    assert "must be of another target" in nas(*same, "--out", tmp_path / "same.json", code=2)
+    assert not (tmp_path / "same.json").exists()
+
+
 def test_files_of_something_else_are_left(nas: Nas, calibration: Path, record: Record) -> None:
     before = calibration.read_bytes()
     here, there = (f"recorded:{record(identity=name)}" for name in ("by size", "elsewhere"))

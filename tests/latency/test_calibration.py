@@ -63,7 +63,7 @@ class SizeTarget(Target):
 @pytest.fixture
 def calibration() -> Calibration:
     rng, measured = Random(0), list[Measured]()
-    for architecture in {space.sample(rng) for _ in range(40)}:
+    for architecture in dict.fromkeys(space.sample(rng) for _ in range(40)):
         exits = measure_exits(SizeTarget(), space.graph(architecture))
         chosen = {len(exits) - 1, rng.randrange(len(exits))}
         measured.append(Measured(architecture, {exit: exits[exit].p50_ms for exit in chosen}))

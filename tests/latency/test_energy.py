@@ -11,7 +11,14 @@ from nas.latency import DeclaredEnergy
 
 @pytest.mark.parametrize(
     ("text", "fixed_mj", "power_w"),
-    [("0.2mJ + 2.5W", 0.2, 2.5), ("2.5W", 0, 2.5), (" 1 mJ+3 W ", 1, 3), (".5mJ+.25W", 0.5, 0.25)],
+    [
+        ("0.2mJ + 2.5W", 0.2, 2.5),
+        ("2.5W", 0, 2.5),
+        ("0.00005W", 0, 5e-5),
+        ("0.1234567mJ+2W", 0.1234567, 2),
+        (" 1 mJ+3 W ", 1, 3),
+        (".5mJ+.25W", 0.5, 0.25),
+    ],
 )
 def test_a_formula_is_read_and_written(text: str, fixed_mj: float, power_w: float) -> None:
     energy = DeclaredEnergy.parse(text)

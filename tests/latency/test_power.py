@@ -1,6 +1,5 @@
 """Meters read what Linux tells of batteries and energy counters, in folders written here as Linux does."""
 
-from itertools import count
 from pathlib import Path
 from time import perf_counter, sleep
 
@@ -46,6 +45,7 @@ def test_a_counter_that_begins_again_has_gone_on(tmp_path: Path) -> None:
     folder = package(tmp_path, energy_uj=10**9 - 10**5)
     mean_w = EnergyCounter([folder]).start()
     write(folder, energy_uj=10**5)
+    sleep(0.02)
     power_w = mean_w()
     assert power_w is not None
     assert power_w > 0
@@ -72,27 +72,38 @@ def test_a_counter_that_is_lost_tells_nothing(tmp_path: Path) -> None:
 )
 def test_a_battery_tells_its_power(tmp_path: Path, files: dict[str, object], power_w: float | None) -> None:
     gauge = BatteryGauge(battery(tmp_path, **files))
-    assert gauge.power_w == gauge.start()() == (power_w if power_w is None else pytest.approx(power_w))
+    assert gauge.power_w == (power_w if power_w is None else pytest.approx(power_w))
     assert (find_meter(tmp_path) is None) == (power_w is None)
 
 
-def test_a_battery_gives_the_mean_of_begin_and_end(tmp_path: Path) -> None:
+def test_a_gauge_is_read_once_it_has_had_time_to_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = battery(tmp_path, power_now=1_000_000)
-    mean_w = BatteryGauge(folder).start()
+    clock_s = iter([0.0, 1.0, 0.0, 2.0])
+    monkeypatch.setattr("nas.latency.power.perf_counter", lambda: next(clock_s))
+    assert BatteryGauge(folder).start()() is None
+    lasting_w = BatteryGauge(folder).start()
     write(folder, power_now=3_000_000)
-    assert mean_w() == pytest.approx(2)
-    write(folder, status="Charging")
-    assert mean_w() is None
+    assert lasting_w() == pytest.approx(3)
 
 
-def test_the_battery_goes_first(tmp_path: Path) -> None:
-    package(tmp_path)
-    write(tmp_path / "power_supply" / "AC", type="Mains")
-    assert isinstance(find_meter(tmp_path), EnergyCounter)
+def test_the_counters_go_first(tmp_path: Path) -> None:
     folder = battery(tmp_path, power_now=1)
+    write(tmp_path / "power_supply" / "AC", type="Mains")
     assert isinstance(find_meter(tmp_path), BatteryGauge)
+    package(tmp_path)
+    assert isinstance(find_meter(tmp_path), EnergyCounter)
     write(folder, status="Full")
     assert isinstance(find_meter(tmp_path), EnergyCounter)
+
+
+def test_a_counter_whose_range_is_not_told_is_not_guessed(tmp_path: Path) -> None:
+    folder = package(tmp_path, energy_uj=10**6, max_energy_range_uj="")
+    mean_w = EnergyCounter([folder]).start()
+    write(folder, energy_uj=10)
+    sleep(0.02)
+    assert mean_w() is None
 
 
 @pytest.mark.parametrize("files", [{"name": "psys"}, {"name": "dram"}, {"energy_uj": ""}])
@@ -106,16 +117,16 @@ def test_a_machine_without_meters(tmp_path: Path) -> None:
 
 
 def test_a_measurement_tells_the_power_meanwhile(tmp_path: Path) -> None:
-    meter: PowerMeter | None = BatteryGauge(battery(tmp_path, power_now=4_000_000))
-    ticks = count()
+    meter: PowerMeter = BatteryGauge(battery(tmp_path, power_now=4_000_000))
 
     def run() -> tuple[float]:
-        next(ticks)
+        sleep(2e-4)
         return (2e-3,)
 
     stopwatch = Stopwatch(lambda: (1e-3,), floor_s=1e-3, meter=meter)
-    latency = stopwatch.time(lambda: run, seconds=0.01, target="board").latency()
+    latency = stopwatch.time(lambda: run, seconds=5, target="board").latency()
     assert latency.power_w == pytest.approx(4)
     assert latency.energy_mj == pytest.approx(8)  # 2 ms
+    assert stopwatch.time(lambda: run, seconds=0.01, target="board").latency().energy_mj is None
     without = Stopwatch(lambda: (1e-3,), floor_s=1e-3).time(lambda: run, seconds=0.01, target="board")
     assert without.latency().energy_mj is None

@@ -9,7 +9,7 @@ import pytest
 
 from nas.bundle import IMAGE
 from nas.graph import Graph
-from nas.latency import OnnxRuntime, Target, Timing, measure_exits
+from nas.latency import OnnxRuntime, Target, Timing, measure_exit, measure_exits
 from nas.latency.segments import exit_models, measure_segment
 from nas.latency.target import Inputs
 from nas.layers import global_avg_pool, linear, max_pool
@@ -97,3 +97,9 @@ def test_each_segment_runs_alone(graph: Graph) -> None:
         assert latency.p50_ms == pytest.approx(1e-6 * len(onnx_model(graph, weights, segment)))
     assert target.made.count("logits") == len(graph.exits)
     assert IMAGE not in target.made
+
+
+@pytest.mark.parametrize("exit", [-1, 9])
+def test_an_exit_that_is_not_there(graph: Graph, exit: int) -> None:
+    with pytest.raises(IndexError, match=rf"exit must be 0 to {len(graph.exits) - 1}, but got {exit}"):
+        measure_exit(RunningTarget(), graph, exit)

@@ -194,8 +194,9 @@ def test_many_failures_are_an_error(run: Calibrate) -> None:
 
 
 def test_a_target_that_ran_nothing_in_time_is_an_error(run: Calibrate) -> None:
-    with pytest.raises(TargetError, match="lost"):
-        run(space, SizeTarget(failing=lambda number: True), seconds=2)
+    for known in ((), run(space, SizeTarget(), seconds=9)[-1]):
+        with pytest.raises(TargetError, match="lost"):
+            run(space, SizeTarget(failing=lambda number: True), seconds=2, known=known)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,11 @@ def test_what_is_too_slow_is_measured_again(times_ms: list[float], expected_ms: 
     times = iter([*times_ms, 0.5])
     assert measure_within(lambda: latency(next(times)), 2.0, pause_s=0).p50_ms == expected_ms
     assert next(times) == 0.5
+
+
+def test_a_corrected_time_may_keep_the_bound() -> None:
+    times = iter([latency(1.1), latency(0.96, 1.2)])
+    assert measure_within(lambda: next(times), 1.0, pause_s=0).p50_ms == 0.96
 
 
 def test_the_pause_is_before_each_further_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
