@@ -320,7 +320,7 @@ def test_a_whole_job_on_another_machine(start: Start, nas: Nas, tmp_path: Path) 
         address = agent.stderr.readline().split()[-1]
         target = f"tcp://{address}"
         nas("search", SPACE, *NEW, "--budget", "latency<=1s", "--target", target, "--out", folder,
-            "--calibrate", 3, "--trials", 3)  # fmt: skip
+            "--calibrate", 9, "--trials", 3)  # fmt: skip
         nas("train", folder, "--epochs", 1, "--top", 1)
         nas("export", folder, "--target", target)
         nas("verify", folder / "bundle", "--target", target, "--seconds", 1)
