@@ -94,7 +94,7 @@ def main() -> None:
     quick = record.quick
     latency_repeat.collect(record, target, networks=8 if quick else 60, seconds=1.0 if quick else 2.0)
     latency_predictor.collect(
-        record, target, seconds=4 if quick else 85, networks=4 if quick else 100, runs=1 if quick else 3
+        record, target, seconds=5 if quick else 85, networks=3 if quick else 100, runs=1 if quick else 3
     )
     latency_budgets.collect(record, target, seconds=6 if quick else 85, budgets=2 if quick else 30)
     latency_targets.collect(record, target, networks=2 if quick else 12, seconds=0.3 if quick else 1.0)

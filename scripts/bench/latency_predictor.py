@@ -23,7 +23,6 @@ VISITS, VISIT_S = 6, 0.15  # to networks not seen
 REPEATS = ("odd_visits_ms", "even_visits_ms")
 REPEATED_PCT = 2.0  # beyond which a space is run again
 PARTS = ((0, 2), (1, 2), (0, 1))  # the odd visits, the even ones, all
-BATCH = 1000  # networks predicted one after another, of which none was predicted before
 TABLE_NETWORKS = 20  # for which layers are measured alone too, which takes long
 
 
@@ -34,7 +33,7 @@ def load(name: str) -> SearchSpace:
 
 
 def collect(record: Record, target: Target, *, seconds: float, networks: int, runs: int) -> None:
-    """One row per unseen network and run.
+    """One row per unseen network and run; ten times as many are predicted one after another.
 
     A space whose unseen networks did not repeat met a disturbed phase of the machine: it is run again, a
     few times at most, calibration and all. Which run counts is decided by that alone, see `quietest`.
@@ -51,7 +50,7 @@ def _run(record: Record, target: Target, name: str, run: int, *, seconds: float,
     *_, found = calibrate(space, target, seconds=seconds)
     calibration = Calibration.of(space, target.identity, found)
     spent_s = monotonic() - begin
-    unseen = _unseen(space, {network.architecture.id for network in found}, networks + BATCH)
+    unseen = _unseen(space, {network.architecture.id for network in found}, 11 * networks)
     per_s = _per_s(calibration, unseen[networks:])
     rows = _rows(space, calibration, target, unseen[:networks])
     for row in rows:
