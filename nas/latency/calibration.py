@@ -70,8 +70,8 @@ class Calibration:
 
     def __call__(self, candidate: Candidate, exit: int | None = None) -> Interval:
         """Milliseconds up to one exit, by default the last; infinite where a kind of layer was never seen."""
-        exits_ms = self._exits_ms.get(candidate.id, {})
-        ms = exits_ms.get(max(exits_ms, default=0) if exit is None else exit)
+        exit = len(candidate.graph.exits) - 1 if exit is None else exit
+        ms = self._exits_ms.get(candidate.id, {}).get(exit)
         ratio = self.predictor.ratio(candidate.graph, exit)
         if ms is None:
             ms = self.predictor(candidate.graph, exit)

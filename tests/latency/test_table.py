@@ -200,8 +200,8 @@ def test_sums_rank_networks_as_measuring_does() -> None:
     from scipy.stats import spearmanr
 
     target = LocalTarget()
-    table = LatencyTable(target, seconds=0.03)
-    graphs = [space.graph(space.sample(Random(seed))) for seed in range(12)]
+    table = LatencyTable(target, seconds=0.06)
+    graphs = [space.graph(space.sample(Random(seed))) for seed in range(24)]
     summed = [table(graph) for graph in graphs]
     measured = [measure_exits(target, graph)[-1].p50_ms for graph in graphs]
-    assert spearmanr(summed, measured).statistic >= 0.6
+    assert spearmanr(summed, measured).statistic >= 0.8
