@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 import pytest
 
+import search_spaces.tiny
 from nas import Net, SearchSpace, Shape
 from nas.errors import TargetError
 from nas.latency import Calibration, Measured, Target, Timing, measure_exits
@@ -30,13 +31,7 @@ def build(net: Net, input_shape: Shape = (1, 8, 8), num_classes: int = 10) -> No
             net.exit(head, x)
 
 
-def build_small(net: Net, input_shape: Shape = (1, 8, 8), num_classes: int = 10) -> None:
-    x = conv_norm_act(net.input(input_shape), net.choice("width", 4, 8, 12, 16, 20))
-    net.exit(lambda x: linear(global_avg_pool(x), num_classes), x)
-
-
 space = SearchSpace(build, "tests:space")
-small = SearchSpace(build_small, "tests:small")
 
 
 @final
@@ -102,7 +97,7 @@ def test_a_file_holds_all(calibration: Calibration, tmp_path: Path) -> None:
 def test_it_is_of_one_space_and_target(calibration: Calibration) -> None:
     calibration.check(space)
     calibration.check(space, "by size")
-    others = (small, space.at((3, 8, 8), 10), space.at((1, 8, 8), 2))
+    others = (search_spaces.tiny.space, space.at((3, 8, 8), 10), space.at((1, 8, 8), 2))
     for other in others:
         with pytest.raises(TargetError, match="; calibrate again"):
             calibration.check(other)
