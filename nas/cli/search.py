@@ -40,7 +40,7 @@ __all__ = ["add_arguments", "execute"]
 
 HOW = {"epochs": 3, "images": None, "threads": 1, "target": "local", "energy": ""}
 """How a new search trains, unless told otherwise; its job keeps it."""
-SOUGHT = {"budget": "", "objectives": (), "sampler": "tpe", "seed": 0}
+SOUGHT = {"budget": "", "objectives": (), "sampler": "known-cost", "seed": 0}
 """What it is after; its study keeps it. Objectives follow from the budget."""
 CALIBRATION_S = 30
 
@@ -51,7 +51,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--data", help="digits, fashion-mnist[:FOLDER], npz:FILE or folder:FOLDER")
     parser.add_argument("--budget", help='such as "macs<=2M, latency<=0.3ms" (default none)')
     parser.add_argument("--trials", type=positive, default=40, help="networks trained in all (default 40)")
-    parser.add_argument("--sampler", help="random, tpe, nsga2 or gp (default tpe)")
+    parser.add_argument(
+        "--sampler",
+        help="known-cost, local, evolution, random, tpe, nsga2 or gp (default known-cost)",
+    )
     parser.add_argument("--epochs", type=positive, help="of each network's training (default 3)")
     parser.add_argument("--images", type=several, help="training images used per epoch (default all)")
     parser.add_argument(

@@ -8,10 +8,20 @@ if find_spec("optuna") is None:
     raise MissingExtraError.of("optuna", "search")
 
 from nas.interval import Interval as Interval
+from nas.search.adapter import SpaceSampler as SpaceSampler
+from nas.search.analysis import hypervolume_curve as hypervolume_curve
+from nas.search.analysis import importances as importances
+from nas.search.claim import Claim as Claim
 from nas.search.journal import read_study as read_study
+from nas.search.known_cost import KnownCost as KnownCost
+from nas.search.neighborhood import Evolution as Evolution
+from nas.search.neighborhood import LocalSearch as LocalSearch
 from nas.search.objective import Maximize as Maximize
 from nas.search.objective import Minimize as Minimize
 from nas.search.objective import Objective as Objective
+from nas.search.proposer import History as History
+from nas.search.proposer import Problem as Problem
+from nas.search.proposer import Proposer as Proposer
 from nas.search.record import Settings as Settings
 from nas.search.record import StudyRecord as StudyRecord
 from nas.search.sampler import SAMPLERS as SAMPLERS
@@ -21,14 +31,24 @@ from nas.search.trial import Trial as Trial
 
 __all__ = [
     "SAMPLERS",
+    "Claim",
+    "Evolution",
     "Front",
+    "History",
     "Interval",
+    "KnownCost",
+    "LocalSearch",
     "Maximize",
     "Minimize",
     "Objective",
+    "Problem",
+    "Proposer",
     "Settings",
+    "SpaceSampler",
     "Study",
     "StudyRecord",
     "Trial",
+    "hypervolume_curve",
+    "importances",
     "read_study",
 ]

@@ -1,33 +1,32 @@
 """A study's folder: its settings, and its trials in a journal that Optuna reads, one line and one write each.
 
-study.json      settings
+study.json      settings, and what else decides what a search finds: versions, how costs are counted, …
 study.journal   Optuna's journal; a line that a crash has torn is dropped
-study.lock      held by the process that searches; the system frees it when that process ends, however
+study.lock      held while a process proposes or writes; the system frees it when that process ends, however
+running/        a file for each network being evaluated, which its worker holds locked
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import platform
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any, final
+from typing import Any, final
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial
 
 from nas.errors import StudyError
-from nas.files import save_json
 from nas.search.record import Settings, StudyRecord
 from nas.search.trial import Trial
 
-__all__ = ["JournalFile", "check_folder", "open_study", "quiet_optuna", "read_study", "read_trials"]
+__all__ = ["JournalFile", "check_folder", "load_study", "quiet_optuna", "read_study", "read_trials"]
 
 
 @final
@@ -58,22 +57,30 @@ class JournalFile(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with self.path.open("ab") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-
-    def drop_torn_line(self) -> None:
-        """Cut off what follows the last complete line."""
-        with self.path.open("ab+") as file:
-            file.seek(0)
-            text = file.read()
-            file.truncate(text.rfind(b"\n") + 1)
+        try:
+            with self.path.open("ab+", buffering=0) as file:
+                end = _drop_torn_line(file)
+                try:
+                    _write(file, text.encode())
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(end)
+                    raise
+        except OSError as error:
+            raise StudyError(
+                f"a study must be able to write to its journal, but {error}; nothing stored before is lost: "
+                "make room, and search in this folder again"
+            ) from None
 
     @property
     def is_empty(self) -> bool:
         """Whether no complete line was found when it was last read."""
         return not self._offset
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something was written since it was last read."""
+        return self.path.stat().st_size != self._offset
 
     def _parse(self, line: bytes) -> dict[str, Any]:
         try:
@@ -85,28 +92,26 @@ class JournalFile(BaseJournalBackend):
             ) from None
 
 
-@contextmanager
-def open_study(folder: Path, settings: Settings) -> Iterator[optuna.Study]:
-    """The stored Optuna study of a folder, made if need be; nobody else can search there meanwhile."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "study.lock").open("a+")
-    except OSError as error:
-        raise StudyError(f"a study must be able to write to its folder, but {error}; use another") from None
-    with lock:
-        _acquire(lock, folder)
-        if not check_folder(folder, settings):
-            save_json(folder / "study.json", settings.to_json() | {"versions": _versions()})
-        journal = JournalFile(folder / "study.journal")
-        journal.drop_torn_line()
-        study = _load(journal, settings)
-        if study is None:
-            storage = JournalStorage(journal)
-            directions = [objective.direction for objective in settings.objectives]
-            with quiet_optuna():
-                study = optuna.create_study(storage=storage, study_name=settings.space, directions=directions)
-                study.set_metric_names([objective.metric for objective in settings.objectives])
-        yield study
+def _write(file: RawIOBase, data: bytes) -> None:
+    """Write all of it: a file without buffer may take a part only, and says what is wrong at the next."""
+    while data:
+        data = data[file.write(data) or 0 :]
+
+
+def _drop_torn_line(file: RawIOBase) -> int:
+    """Cut off what follows the last complete line; the file's size then."""
+    end = size = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 4096)
+        file.seek(start)
+        line_end = (file.read(end - start) or b"").rfind(b"\n") + 1
+        if line_end:
+            end = start + line_end
+            break
+        end = start
+    if end < size:
+        file.truncate(end)
+    return end
 
 
 def check_folder(folder: Path, settings: Settings) -> bool:
@@ -128,23 +133,24 @@ def read_study(folder: str | Path) -> StudyRecord:
     folder = Path(folder)
     settings = _read_settings(folder)
     path = folder / "study.journal"
-    study = _load(JournalFile(path), settings) if path.exists() else None
-    return StudyRecord(settings, tuple(read_trials(study)) if study else ())
+    study = load_study(JournalFile(path), settings) if path.exists() else None
+    return StudyRecord(settings, tuple(trial for trial, _ in read_trials(study)) if study else ())
 
 
-def read_trials(study: optuna.Study) -> list[Trial]:
-    """All trials of a stored study; `StudyError` where some are lost."""
-    trials = [Trial.from_json(stored.user_attrs) for stored in study.get_trials(deepcopy=False)]
-    for place, trial in enumerate(trials):
+def read_trials(study: optuna.Study, start: int = 0) -> list[tuple[Trial, FrozenTrial]]:
+    """Stored trials from this place on, also as Optuna has them; `StudyError` if some are lost."""
+    stored = study.get_trials(deepcopy=False)[start:]
+    found = [(Trial.from_json(each.user_attrs), each) for each in stored]
+    for place, (trial, _) in enumerate(found, start):
         if trial.number != place:
             raise StudyError(
                 f"trials of {study.study_name} must be stored without gaps, "
                 f"but in place of trial {place} is trial {trial.number}; restore study.journal from a copy"
             )
-    return trials
+    return found
 
 
-def _load(journal: JournalFile, settings: Settings) -> optuna.Study | None:
+def load_study(journal: JournalFile, settings: Settings) -> optuna.Study | None:
     """The stored study; None where a crash came before it was made."""
     try:
         storage = JournalStorage(journal)
@@ -162,21 +168,6 @@ def _load(journal: JournalFile, settings: Settings) -> optuna.Study | None:
         return optuna.load_study(study_name=settings.space, storage=storage)
 
 
-def _acquire(lock: IO[str], folder: Path) -> None:
-    """Lock the open file and write the process id into it."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise StudyError(
-            f"a folder must be searched by one process at a time, but {folder} is in use by process "
-            f"{lock.read()}; wait until it ends, or use another folder"
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-
-
 def _read_settings(folder: Path) -> Settings:
     path = folder / "study.json"
     try:
@@ -188,13 +179,6 @@ def _read_settings(folder: Path) -> Settings:
     except ValueError:
         raise StudyError(f"{path} must be JSON, but it is damaged; restore it from a copy") from None
     return Settings.from_json(values)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "optuna": optuna.__version__}
-    with suppress(PackageNotFoundError):  # run from a checkout that is not installed
-        versions["nas-dial"] = version("nas-dial")
-    return versions
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from nas.interval import Interval
 from nas.metric import METRICS, split_key
 from nas.space import Candidate
 
-__all__ = ["FAILURES", "CostFunction", "Judge", "MeasureFunction", "Verdict", "to_number"]
+__all__ = ["FAILURES", "CostFunction", "Judge", "MeasureFunction", "Verdict", "failure", "to_number"]
 
 FAILURES = (RuntimeError, MemoryError, TargetError)
 """What may go wrong with one network while others can be measured and trained."""
@@ -130,6 +130,10 @@ class Judge:
         unasked = tuple(key for key in needed if key not in excess and key not in values)
         return Verdict(values, excess, "; ".join(reasons), unasked, measured)
 
+    def knows(self, metric: str) -> bool:
+        """Whether a metric is known of a candidate before it is evaluated, without measuring."""
+        return metric in self._free or metric in self._costs or split_key(metric)[0] in self._costs
+
     def unbuildable(self, error: SpaceError) -> Verdict:
         """The verdict on choices that do not build a network."""
         return Verdict({}, {"shape": 1.0}, str(error), tuple(self._limits))
@@ -171,7 +175,8 @@ class Judge:
                 latency, measured = _latency(self._measure(candidate, **at)), True
                 cost, upper = latency.p50_ms, latency.high_ms
             else:
-                cost = cost.low
+                upper = cost.low
+                cost = cost.low if math.isinf(cost.value) else cost.value
         cost = to_number(cost, f"{key} of {candidate.id}")
         if not math.isfinite(cost):
             raise StudyError(
@@ -183,6 +188,11 @@ class Judge:
         """Whether only a measurement can tell: in doubt about a bound, or nothing known from above."""
         limit = self._limits.get(key)
         return math.isinf(cost.high) if limit is None else cost.low <= limit.bound < cost.high
+
+
+def failure(error: Exception) -> str:
+    """Why something failed, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def to_number(value: Any, name: str) -> float:

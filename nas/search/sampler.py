@@ -1,4 +1,4 @@
-"""Who proposes the next network: Optuna's samplers by name, seeded for one proposal."""
+"""Who proposes the next network, by name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
+from nas.search.known_cost import KnownCost
+from nas.search.neighborhood import Evolution, LocalSearch
+from nas.search.proposer import Proposer
 
 __all__ = ["SAMPLERS", "Given", "SteadyNsga2", "make_sampler", "sampler_name"]
 
@@ -27,8 +30,11 @@ class SteadyNsga2(NSGAIISampler):
         return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
 
 
-SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
+SAMPLERS: Mapping[str, Callable[[int], Proposer | BaseSampler]] = MappingProxyType(
     {
+        "known-cost": lambda seed: KnownCost(),
+        "local": lambda seed: LocalSearch(),
+        "evolution": lambda seed: Evolution(),
         "random": lambda seed: RandomSampler(seed=seed),
         "tpe": lambda seed: TPESampler(seed=seed),
         # Optuna's own population of 50 does not leave its random start in a search of few trainings.
@@ -36,7 +42,7 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
         "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
     }
 )
-"""For each name what makes the sampler of one proposal from its seed."""
+"""For each name what makes the sampler of one proposal from its seed: one of this project, or of Optuna."""
 
 
 @final
@@ -73,18 +79,18 @@ class Given(BaseSampler):
         self._sampler.after_trial(study, trial, state, values)
 
 
-def make_sampler(sampler: str | BaseSampler, seed: int) -> BaseSampler:
-    """The sampler of one proposal. One given as an object keeps its own seed and state."""
-    if isinstance(sampler, BaseSampler):
+def make_sampler(sampler: str | Proposer | BaseSampler, seed: int) -> Proposer | BaseSampler:
+    """The sampler of one proposal. One of Optuna given as an object keeps its own seed and state."""
+    if isinstance(sampler, Proposer | BaseSampler):
         return sampler
     if sampler not in SAMPLERS:
         raise StudyError(
-            f"a sampler must be one of {', '.join(SAMPLERS)} or an Optuna sampler, but got {sampler!r}; "
-            "name one of them"
+            f"a sampler must be one of {', '.join(SAMPLERS)}, a Proposer or an Optuna sampler, "
+            f"but got {sampler!r}; name one of them"
         )
     return SAMPLERS[sampler](seed)
 
 
-def sampler_name(sampler: str | BaseSampler) -> str:
+def sampler_name(sampler: str | Proposer | BaseSampler) -> str:
     """The name under which a study remembers its sampler."""
     return sampler if isinstance(sampler, str) else type(sampler).__name__

@@ -6,25 +6,26 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any, final
 
 from optuna.samplers import BaseSampler
 
 from nas.budget import Budget
-from nas.choices import Option
-from nas.errors import SpaceError, StudyError
-from nas.search.engine import Engine
-from nas.search.journal import check_folder, open_study, read_study, read_trials
-from nas.search.judge import FAILURES, CostFunction, Judge, MeasureFunction, Verdict, to_number
+from nas.errors import StudyError
+from nas.search.claim import Claim
+from nas.search.engine import Form
+from nas.search.journal import check_folder, read_study
+from nas.search.judge import FAILURES, CostFunction, Judge, MeasureFunction, failure, to_number
 from nas.search.objective import Objective
+from nas.search.proposals import Proposals
+from nas.search.proposer import Problem, Proposer
 from nas.search.record import Settings, StudyRecord
-from nas.search.repair import Walk
 from nas.search.sampler import make_sampler, sampler_name
+from nas.search.store import Store
 from nas.search.trial import Front, Trial
-from nas.space import Architecture, Candidate, SearchSpace
+from nas.search.worker import Result, Worker
+from nas.space import Candidate, SearchSpace
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,10 +34,9 @@ __all__ = ["Evaluate", "Study"]
 
 Evaluate = Callable[[Candidate], Mapping[str, float]]
 
-_PATIENCE = 8  # proposals of a sampler in a row that come to nothing before others are tried
-_HOPELESS = 256  # proposals in a row that come to nothing before the search ends
 _MOST_FAILURES = 3  # evaluations that fail before one is complete
 _MOST_FAILURES_IN_A_ROW = 8  # later, as all do once a target is gone
+_WAIT_S = 0.2  # between looks at what other workers do
 
 
 @final
@@ -49,7 +49,11 @@ class Study:
     `RuntimeError`, `MemoryError` or `TargetError` has failed, and the search goes on; other errors end it.
 
     Proposal i and evaluation i depend on the seed, i and the trials stored before, so a search that was
-    interrupted ends as one that was not. The folder can be opened with optuna-dashboard.
+    interrupted ends as one that was not. Several processes may search in one folder; what one that was killed
+    had begun, another evaluates. The folder can be opened with optuna-dashboard.
+
+    `sampler` is a name of `SAMPLERS`, a `Proposer` or a sampler of Optuna. What `manifest` says is kept in
+    the folder for who wants to repeat the search, such as a hash of the data.
     """
 
     def __init__(
@@ -62,8 +66,9 @@ class Study:
         budget: str | Budget = "",
         costs: Mapping[str, CostFunction] | None = None,
         measure: MeasureFunction | None = None,
-        sampler: str | BaseSampler = "tpe",
+        sampler: str | Proposer | BaseSampler = "known-cost",
         seed: int = 0,
+        manifest: Mapping[str, Any] | None = None,
     ) -> None:
         budget = Budget.parse(budget) if isinstance(budget, str) else budget
         _check_objectives(objectives)
@@ -79,24 +84,26 @@ class Study:
         )
         self.exhausted = False
         """Whether the last run ended because no other network within the budget was found."""
-        self._space = space
-        self._folder = Path(folder)
         self._evaluate = evaluate
-        self._budget = budget
+        self._folder = Path(folder)
+        self._manifest = dict(manifest or {})
         self._metrics = tuple(objective.metric for objective in objectives)
-        self._judge = Judge(budget, self._metrics, costs or {}, measure)
-        self._sampler = sampler
-        self._reached: Architecture | None = None  # fits the budget; known until a network is evaluated
-        self._trials = list(read_study(folder).trials) if check_folder(self._folder, self.settings) else []
+        self._form = Form(space, self._metrics)
+        judge = Judge(budget, self._metrics, costs or {}, measure)
+        problem = Problem(space, judge, tuple(objectives), budget)
+        self._proposals = Proposals(problem, sampler, self._form, seed)
+        stored = check_folder(self._folder, self.settings)
+        self._trials: Sequence[Trial] = read_study(folder).trials if stored else ()
+        self._worker: Worker | None = None
 
     @property
     def record(self) -> StudyRecord:
         """The study as it stands."""
-        return StudyRecord(self.settings, tuple(self._trials))
+        return StudyRecord(self.settings, self.trials)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        return tuple(self._trials)
+        return tuple(self._worker.tally.trials if self._worker else self._trials)
 
     @property
     def front(self) -> Front:
@@ -114,130 +121,100 @@ class Study:
     def run(self, *, trials: int) -> Iterator[Trial]:
         """Search until the folder holds this many evaluated networks; yields each trial once it is stored.
 
-        Ends early, and sets `exhausted`, where no other network within the budget is found; with a
-        `StudyError` where the first networks all fail.
+        Those of other workers are among them, and their last ones are waited for. Ends early, and sets
+        `exhausted`, where no other network within the budget is found; with a `StudyError` where the first
+        networks all fail.
         """
         if trials < 1:
             raise StudyError(f"a search must have at least 1 trial, but got {trials}; ask for more")
-        if not self.record.evaluated:
-            self._reached = self._reach()
-        with open_study(self._folder, self.settings) as stored:
-            engine = Engine(self._space, stored)
-            self._trials = read_trials(stored)
-            self.exhausted = False
-            while self.record.evaluated < trials:
-                trial = self._next(engine)
-                if trial is None:
-                    self.exhausted = True
-                    return
-                self._trials.append(trial)
-                yield trial
-                self._check_failures()
-
-    def _reach(self) -> Architecture:
-        """A network within the budget, the same for the same seed; an error where none is found."""
-        walk = Walk(self._space, self._judge, self._random("reach"))
-        found = walk.find()
-        if found is None:
-            raise walk.error(self._budget)
-        return found
-
-    def _check_failures(self) -> None:
-        states = [trial.state for trial in self._trials if trial.evaluated]
-        most = _MOST_FAILURES_IN_A_ROW if "complete" in states else _MOST_FAILURES
-        if self._trials[-1].state == "failed" and states[-most:] == ["failed"] * most:
-            raise StudyError(
-                f"of {most} networks in a row one must be complete, but all failed, "
-                f"the last because {self._trials[-1].reason}; mend that, and search in this folder again"
-            )
-
-    def _next(self, engine: Engine) -> Trial | None:
-        """Propose, judge and perhaps evaluate one network, and store it; None where no other is found."""
-        idle = sum(1 for _ in takewhile(lambda trial: not trial.evaluated, reversed(self._trials)))
-        if idle >= _HOPELESS:
-            return None
-        number = len(self._trials)
-        proposal = self._reached if number == 0 else None
-        if idle >= _PATIENCE:
-            proposal = self._new_feasible()
-            if proposal is None:
-                return None
-        sampler = make_sampler(self._sampler, self._random(f"proposal {number}").getrandbits(32))
-        asked = engine.ask(sampler, proposal)
-        choices: dict[str, Option] = {}
-        answer = engine.answer(asked)
+        self.exhausted = False
         try:
-            candidate = self._space.candidate(
-                lambda name, options: choices.setdefault(name, answer(name, options))
-            )
-        except SpaceError as error:
-            verdict = self._judge.unbuildable(error)
-            trial = self._rejected(self._unbuilt(choices), verdict)
-        else:
-            candidate.seed = self._random(f"evaluation {number}").getrandbits(32)
-            trial, verdict = self._assess(candidate)
-        values = [trial.values[metric] for metric in self._metrics] if trial.state == "complete" else []
-        engine.tell(asked, trial, excess=verdict.excess, values=values)
+            yield from self._search(self._begin(), trials)
+        finally:
+            self._end()
+
+    def ask(self) -> Claim | None:
+        """A network for this process to evaluate and to `tell`; None where none is found.
+
+        For those who evaluate by other means than `run`. Any number may be asked before they are told.
+        `exhausted` says whether that was the end, or others may be found once those that run are told.
+        """
+        worker = self._begin()
+        while True:
+            shown = len(worker.tally.trials)
+            claim, more = worker.next(math.inf)
+            if claim is not None or not more or len(worker.tally.trials) == shown:
+                self.exhausted = not more
+                return claim
+
+    def tell(self, claim: Claim, result: Mapping[str, float] | Exception, seconds: float = 0.0) -> Trial:
+        """Store what an evaluation gave: its metrics, or the error with which it failed."""
+        found = Result({}, failure(result)) if isinstance(result, Exception) else self._read(result, claim)
+        trial = self._begin().tell(claim, found._replace(seconds=seconds))
+        self._check_failures()
         return trial
 
-    def _new_feasible(self) -> Architecture | None:
-        """A network within the budget that no trial had, near the best so far; None where none is found."""
-        seen = {trial.architecture.id for trial in self._trials}
-        evaluated = [trial for trial in self._trials if trial.evaluated]
-        starts = [trial.architecture for trial in self.front.trials or evaluated]
-        if not starts and self._reached:
-            starts = [self._reached]
-        walk = Walk(self._space, self._judge, self._random(f"walk {len(self._trials)}"))
-        return walk.find(seen, starts)
+    def give_up(self, claim: Claim) -> None:
+        """Leave a network that was asked to whoever asks next."""
+        self._begin().give_up(claim)
 
-    def _assess(self, candidate: Candidate) -> tuple[Trial, Verdict]:
-        """What becomes of a network that builds: a repeat, out of budget, or evaluated."""
-        number, architecture = len(self._trials), candidate.architecture
-        for earlier in self._trials:
-            if earlier.architecture.id == architecture.id:
-                reason = f"the network of trial {earlier.number}"
-                return Trial(number, architecture, "repeat", earlier.values, reason), Verdict({}, {})
-        verdict, started = Verdict({}, {}), time.perf_counter()
+    def _search(self, worker: Worker, trials: int) -> Iterator[Trial]:
+        shown = len(worker.tally.trials)
+        while True:
+            claim, more = worker.next(trials)
+            if claim is not None:
+                worker.tell(claim, self._evaluated(claim))
+            fresh = worker.tally.trials[shown:]
+            shown += len(fresh)
+            yield from fresh
+            if fresh:
+                self._check_failures()
+            elif not more:
+                self.exhausted = worker.tally.evaluated < trials
+                return
+            elif claim is None:
+                time.sleep(_WAIT_S)
+
+    def _begin(self) -> Worker:
+        """Open the folder, unless it is; an error where no network within the budget is found."""
+        if self._worker is None:
+            if not any(trial.evaluated for trial in self._trials):
+                self._proposals.reach()
+            store = Store(self._folder, self.settings, self._manifest)
+            self._worker = Worker(store, self._form, self._proposals)
+        return self._worker
+
+    def _end(self) -> None:
+        """Close the folder, unless networks that were asked are yet to be told."""
+        if self._worker is not None and not self._worker.busy:
+            self._trials, self._worker = self._worker.tally.trials, None
+
+    def _evaluated(self, claim: Claim) -> Result:
+        started = time.perf_counter()
         try:
-            verdict = self._judge(candidate, measuring=True)
-            if verdict.violated:
-                return self._rejected(architecture, verdict), verdict
-            started = time.perf_counter()
-            values = {**_read_metrics(self._evaluate(candidate)), **verdict.values}
+            result = self._read(self._evaluate(claim.candidate), claim)
         except FAILURES as error:
-            values, reason = {}, " ".join(str(error).split()) or type(error).__name__
-        else:
-            _check_metrics(values, self._metrics)
-            reason = _fault(values)
-        trial = Trial(
-            number,
-            architecture,
-            "failed" if reason else "complete",
-            verdict.values if reason else values,
-            reason,
-            seconds=time.perf_counter() - started,
-            measured=verdict.measured,
-        )
-        return trial, verdict
+            result = Result({}, failure(error))
+        except BaseException:
+            self.give_up(claim)
+            raise
+        return result._replace(seconds=time.perf_counter() - started)
 
-    def _rejected(self, architecture: Architecture, verdict: Verdict) -> Trial:
-        number = len(self._trials)
-        return Trial(
-            number,
-            architecture,
-            "infeasible",
-            verdict.values,
-            verdict.reason,
-            verdict.violated,
-            measured=verdict.measured,
-        )
+    def _read(self, found: Any, claim: Claim) -> Result:
+        """The metrics that an evaluation gave, or what is wrong with them."""
+        values = _read_metrics(found)
+        _check_metrics({**values, **claim.verdict.values}, self._metrics)
+        reason = _fault(values)
+        return Result({} if reason else values, reason)
 
-    def _unbuilt(self, choices: Mapping[str, Option]) -> Architecture:
-        space = self._space
-        return Architecture(space.name, tuple(choices.items()), space.input_shape, space.num_classes, id="")
-
-    def _random(self, purpose: str) -> Random:
-        return Random(f"{self.settings.seed} {purpose}")
+    def _check_failures(self) -> None:
+        tally = self._begin().tally
+        most = _MOST_FAILURES_IN_A_ROW if tally.complete else _MOST_FAILURES
+        if tally.trials[-1].state == "failed" and tally.failures >= most:
+            raise StudyError(
+                f"of {most} networks in a row one must be complete, but all failed, "
+                f"the last because {tally.trials[-1].reason}; mend that, and search in this folder again"
+            )
 
 
 def _read_metrics(result: Any) -> dict[str, float]:

@@ -39,6 +39,12 @@ class Trial:
     """Time that the evaluation took."""
     measured: tuple[str, ...] = ()
     """Keys of the costs that were measured, not predicted."""
+    draw: int = -1
+    """Which proposal of the search it was, from 0; its number, unless several workers search."""
+
+    def __post_init__(self) -> None:
+        if self.draw < 0:
+            object.__setattr__(self, "draw", self.number)
 
     @property
     def evaluated(self) -> bool:
@@ -55,6 +61,7 @@ class Trial:
             "violated": list(self.violated),
             "seconds": self.seconds,
             "measured": list(self.measured),
+            "draw": self.draw,
         }
 
     @staticmethod
@@ -69,6 +76,7 @@ class Trial:
                 violated=tuple(values["violated"]),
                 seconds=values["seconds"],
                 measured=tuple(values["measured"]),
+                draw=values.get("draw", values["number"]),
             )
         except (KeyError, TypeError) as error:
             raise StudyError(

@@ -45,7 +45,7 @@ def test_folder_of_another_study(
         (
             {"sampler": "known"},
             StudyError,
-            "random, tpe, nsga2, gp or an Optuna sampler, but got 'known'",
+            "random, tpe, nsga2, gp, a Proposer or an Optuna sampler, but got 'known'",
         ),
         ({"objectives": ()}, StudyError, "must have objectives"),
         ({"objectives": (Minimize("macs"), Maximize("macs"))}, StudyError, "different metrics"),

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from nas.errors import StudyError
 from nas.search import Maximize, Minimize, Study, StudyRecord, read_study
-from nas.search.journal import open_study
+from nas.search.store import Store
 from nas.space import Candidate, SearchSpace
 
 SCRIPT = Path(__file__).with_name("killed.py")
@@ -47,7 +47,7 @@ def untimed(record: StudyRecord) -> StudyRecord:
     return replace(record, trials=tuple(replace(trial, seconds=0) for trial in record.trials))
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["known-cost", "random", "tpe", "nsga2"])
 def test_killed_search_ends_as_an_uninterrupted_one(sampler: str, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     kills = (7, 26)
@@ -106,23 +106,11 @@ def test_lost_lines_are_an_error(study: Study, tmp_path: Path) -> None:
 
 
 def test_crash_before_the_first_trial(study: Study, tmp_path: Path) -> None:
-    with open_study(tmp_path / "run", study.settings):
-        pass
+    Store(tmp_path / "run", study.settings, {})
     for left in ("study.journal", "study.json"):
         assert read_study(tmp_path / "run").trials == ()
         (tmp_path / "run" / left).unlink()
     assert len(list(study.run(trials=1))) >= 1
-
-
-def test_one_search_at_a_time(study: Study, tmp_path: Path) -> None:
-    running = study.run(trials=3)
-    next(running)
-    with pytest.raises(StudyError, match=f"in use by process {os.getpid()};"):
-        next(study.run(trials=3))
-    assert len(read_study(tmp_path / "run").trials) == 1
-    running.close()
-    (tmp_path / "run/study.lock").write_text("1")  # left behind by a process that was killed
-    assert sum(trial.evaluated for trial in study.run(trials=3)) == 2
 
 
 def test_no_study_in_folder(tmp_path: Path) -> None:

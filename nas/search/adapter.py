@@ -1,0 +1,124 @@
+"""This project's proposers in a study of Optuna that anybody has written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, final
+
+from optuna import Study
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.budget import Budget
+from nas.choices import Option, answers_from
+from nas.errors import SpaceError, StudyError
+from nas.search.judge import CostFunction, Judge
+from nas.search.objective import Objective
+from nas.search.proposer import History, Known, Problem, Proposer
+from nas.search.sampler import make_sampler
+from nas.search.trial import Trial
+from nas.space import SearchSpace
+
+__all__ = ["SpaceSampler"]
+
+
+@final
+class SpaceSampler(BaseSampler):
+    """A sampler of Optuna that knows the search space, hence what networks cost.
+
+    For an objective that builds its network by `space.candidate(trial.suggest_categorical)`:
+
+        sampler = SpaceSampler(space, [Maximize("accuracy"), Minimize("macs")], budget="macs<=10M")
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+
+    `objectives` are those of the study in its order, `proposer` a name of `SAMPLERS` (known-cost, local or
+    evolution) or a `Proposer`. Parameters that are no choices of the space are drawn at random. A choice
+    whose options depend on other choices is an error in a study of Optuna; `nas.search.Study` takes it.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        objectives: Sequence[Objective],
+        *,
+        budget: str | Budget = "",
+        costs: Mapping[str, CostFunction] | None = None,
+        proposer: str | Proposer = "known-cost",
+        seed: int = 0,
+    ) -> None:
+        made = make_sampler(proposer, seed)
+        if not isinstance(made, Proposer):
+            raise StudyError(
+                f"a proposer must be one of this project's, but got {proposer!r}; give Optuna's to its study"
+            )
+        budget = Budget.parse(budget) if isinstance(budget, str) else budget
+        judge = Judge(budget, tuple(objective.metric for objective in objectives), costs or {})
+        self._problem = Problem(space, judge, tuple(objectives), budget)
+        self._proposer = made
+        self._seed = seed
+        self._others = RandomSampler(seed=seed)
+        self._known: dict[int, Known | None] = {}
+        self._proposals: dict[int, dict[str, Option]] = {}
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        if trial.number not in self._proposals:
+            self._proposals[trial.number] = self._propose(study, trial)
+        chosen = self._proposals[trial.number].get(param_name, _ABSENT)
+        if isinstance(param_distribution, CategoricalDistribution) and chosen in param_distribution.choices:
+            return chosen
+        return self._others.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._proposals.pop(trial.number, None)
+
+    def _propose(self, study: Study, trial: FrozenTrial) -> dict[str, Option]:
+        """The choices of the next network; none, so random ones, where no other is found."""
+        metrics = [objective.metric for objective in self._problem.objectives]
+        complete: list[Trial] = []
+        running: list[Known] = []
+        seen: set[str] = set()
+        for other in study.get_trials(deepcopy=False):
+            known = self._network(other) if other.number != trial.number else None
+            if known is None:
+                continue
+            seen.add(known.architecture.id)
+            if other.state == TrialState.COMPLETE:
+                values = {**known.values, **dict(zip(metrics, other.values, strict=True))}
+                complete.append(Trial(other.number, known.architecture, "complete", values))
+            elif other.state == TrialState.RUNNING:
+                running.append(known)
+        history = History(complete, running, seen)
+        found = self._proposer.propose(self._problem, history, self._random(trial, "proposal"))
+        return dict(found.choices) if found else {}
+
+    def _network(self, trial: FrozenTrial) -> Known | None:
+        """The network of a trial with its costs; None where its choices build none, or are not all asked."""
+        if trial.number in self._known:
+            return self._known[trial.number]
+        try:
+            known = self._problem.assess(self._problem.space.resolve(answers_from(trial.params)))
+        except SpaceError:
+            known = None
+        if known is not None or trial.state.is_finished():
+            self._known[trial.number] = known
+        return known
+
+    def _random(self, trial: FrozenTrial, purpose: str) -> Random:
+        return Random(f"{self._seed} {trial.number} {purpose}")
+
+
+_ABSENT = object()

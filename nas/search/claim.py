@@ -1,0 +1,52 @@
+"""A network that one worker evaluates, while nobody else does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from nas.search.judge import Verdict
+from nas.search.proposer import Known
+from nas.space import Architecture, Candidate, SearchSpace
+
+__all__ = ["Claim", "known_from_json"]
+
+
+@final
+@dataclass(frozen=True)
+class Claim:
+    """A network to be evaluated, by this process only, until it is told or the process ends."""
+
+    draw: int
+    """Which proposal of the search it is, from 0."""
+    candidate: Candidate
+    verdict: Verdict
+    books: Mapping[str, Any]
+    """What the sampler remembers of it."""
+    attempt: int = 1
+    """More than 1 where the processes that had claimed it before have ended without a result."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "draw": self.draw,
+            "architecture": self.candidate.architecture.to_json(),
+            "seed": self.candidate.seed,
+            "values": dict(self.verdict.values),
+            "excess": dict(self.verdict.excess),
+            "measured": list(self.verdict.measured),
+            "books": dict(self.books),
+            "attempt": self.attempt,
+        }
+
+    @staticmethod
+    def from_json(space: SearchSpace, values: Mapping[str, Any]) -> Claim:
+        known = known_from_json(values)
+        candidate = Candidate(space, known.architecture, seed=values["seed"])
+        return Claim(values["draw"], candidate, known.verdict, values["books"], values["attempt"])
+
+
+def known_from_json(values: Mapping[str, Any]) -> Known:
+    """The network of a claim of any process."""
+    verdict = Verdict(values["values"], values["excess"], measured=tuple(values["measured"]))
+    return Known(Architecture.from_json(values["architecture"]), verdict)

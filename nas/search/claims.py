@@ -1,0 +1,85 @@
+"""Networks that are being evaluated: for each a file that its worker holds locked.
+
+The system frees the locks of a process when that ends, however it ends. So whether a worker is dead need
+not be guessed from its silence, and what it left unfinished is taken over by the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple, final
+
+__all__ = ["Claims", "Left"]
+
+
+@final
+class Left(NamedTuple):
+    """What a worker that has ended left: what it had claimed, and what it found, if it came that far."""
+
+    claim: dict[str, Any]
+    result: dict[str, Any] | None
+
+
+@final
+class Claims:
+    """The numbered claims in a folder. Only who holds the study's lock may do more than `finish` its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[int, IO[str]] = {}
+
+    def take(self, number: int, claim: Mapping[str, Any]) -> None:
+        """Claim what is new, or what a worker that has ended had claimed."""
+        self._folder.mkdir(exist_ok=True)
+        file = self._path(number).open("w")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._held[number] = file
+        self.finish(number, claim)
+
+    def finish(self, number: int, result: Mapping[str, Any]) -> None:
+        """Write down what was found, for the case that this worker ends before it is stored."""
+        self._held[number].write(json.dumps(result) + "\n")
+        self._held[number].flush()
+
+    def end(self, number: int) -> None:
+        """Remove a claim of this worker, or of one that has ended."""
+        self._path(number).unlink(missing_ok=True)
+        if number in self._held:
+            self._held.pop(number).close()
+
+    @property
+    def held(self) -> bool:
+        """Whether this worker has any."""
+        return bool(self._held)
+
+    def running(self) -> dict[int, dict[str, Any]]:
+        """What is claimed by workers that go on, this one among them."""
+        return {number: left.claim for number, left, held in self._all() if held}
+
+    def abandoned(self) -> dict[int, Left]:
+        """What workers that have ended left."""
+        return {number: left for number, left, held in self._all() if not held}
+
+    def _all(self) -> Iterator[tuple[int, Left, bool]]:
+        for path in sorted(self._folder.glob("[0-9]*.json")):
+            with path.open() as file:
+                held = _is_locked(file)
+                whole = [json.loads(line) for line in file if line.endswith("\n")]
+            if whole:
+                yield int(path.stem), Left(whole[0], whole[1] if len(whole) > 1 else None), held
+            else:  # its worker was killed before it had said what it claimed
+                path.unlink()
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:06}.json"
+
+
+def _is_locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False  # closing it frees the lock

@@ -1,0 +1,111 @@
+"""Draws networks that are new and fit the budget, by the thousand, however few of the space do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from random import Random
+from typing import final
+
+from nas.choices import Answer, Option
+from nas.errors import SpaceError
+from nas.search.proposer import History, Known, Problem
+from nas.space import Architecture
+
+__all__ = ["Pool"]
+
+_TRIED = 32  # random networks, after which it is asked whether it is worth going on with them
+_LEAST_SHARE = 0.1  # of random networks that fit; where fewer do, networks are reached from those that fit
+_TRIES = 3  # draws per network wanted, before the pool is given up as exhausted
+_LEAST_TRIES = 100  # draws for a few networks
+_STEPS = 4  # mutations that lead away from a network where random ones do not fit
+_CROSSED = 0.4  # share of offspring that has two parents
+_TWICE = 0.25  # share of mutations that change a second choice
+
+
+@final
+class Pool:
+    """Networks that fit the budget and that no trial had, none of them twice.
+
+    Random ones are drawn while enough of them fit. In a tight budget they are reached by steps from networks
+    that fit, of which none leaves the budget.
+    """
+
+    def __init__(self, problem: Problem, history: History, rng: Random) -> None:
+        self._problem = problem
+        self._seen = set(history.seen)
+        reached = [history.reached] if history.reached else []
+        self._starts = reached + [trial.architecture for trial in history.complete]
+        self._rng = rng
+        self._tried = self._fitted = 0
+
+    def random(self, count: int) -> list[Known]:
+        """Networks from all over the space; fewer where it has no more."""
+        return self._draw(count, self._anywhere)
+
+    def near(self, parents: Sequence[Architecture], count: int) -> list[Known]:
+        """Mutations of one choice, seldom two, and crossovers of networks; fewer where there are no more."""
+        return self._draw(count, lambda: self._assess(lambda: self._offspring(parents)))
+
+    def neighbors(self, parents: Sequence[Architecture], count: int) -> list[Known]:
+        """Mutations of one choice; fewer where there are no more."""
+        mutate, rng = self._problem.space.mutate, self._rng
+        return self._draw(count, lambda: self._assess(lambda: mutate(rng.choice(parents), rng)))
+
+    def _draw(self, count: int, draw: Callable[[], Known | None]) -> list[Known]:
+        found: list[Known] = []
+        for _ in range(max(_LEAST_TRIES, _TRIES * count)):
+            if len(found) == count:
+                break
+            known = draw()
+            if known is not None and known.fits and known.architecture.id not in self._seen:
+                self._seen.add(known.architecture.id)
+                found.append(known)
+        return found
+
+    def _assess(self, draw: Callable[[], Architecture]) -> Known | None:
+        """What is drawn with its costs; None where the choices build no network."""
+        try:
+            return self._problem.assess(draw())
+        except SpaceError:
+            return None
+
+    def _anywhere(self) -> Known | None:
+        if self._starts and self._tried >= _TRIED and self._fitted < _LEAST_SHARE * self._tried:
+            return self._drift()
+        self._tried += 1
+        known = self._assess(lambda: self._problem.space.sample(self._rng))
+        self._fitted += known is not None and known.fits
+        return known
+
+    def _drift(self) -> Known | None:
+        """A network some steps away from one that fits, all within the budget; later ones may go on there."""
+        here, reached = self._rng.choice(self._starts), None
+        for _ in range(self._rng.randint(1, _STEPS)):
+            known = self._assess(partial(self._problem.space.mutate, here, self._rng))
+            if known is not None and known.fits:
+                here, reached = known.architecture, known
+        if reached is not None:
+            self._starts.append(here)
+        return reached
+
+    def _offspring(self, parents: Sequence[Architecture]) -> Architecture:
+        space, rng = self._problem.space, self._rng
+        one = rng.choice(parents)
+        if rng.random() < _CROSSED:
+            return space.resolve(_crossing(one, rng.choice(parents), rng))
+        child = space.mutate(one, rng)
+        return space.mutate(child, rng) if rng.random() < _TWICE else child
+
+
+def _crossing(one: Architecture, other: Architecture, rng: Random) -> Answer:
+    """Each choice as in one parent or the other, and at random where neither has it."""
+    parents = dict(one.choices), dict(other.choices)
+
+    def answer(name: str, options: Sequence[Option]) -> Option:
+        for parent in parents if rng.random() < 0.5 else reversed(parents):
+            if name in parent and parent[name] in options:
+                return parent[name]
+        return rng.choice(options)
+
+    return answer

@@ -1,0 +1,105 @@
+"""What a proposer of networks is, and what it may draw on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple, final
+
+from nas.budget import Budget
+from nas.errors import SpaceError
+from nas.pareto import non_dominated
+from nas.search.judge import FAILURES, Judge, Verdict
+from nas.search.objective import Objective
+from nas.search.trial import Trial
+from nas.space import Architecture, Candidate, SearchSpace
+
+__all__ = ["History", "Known", "Problem", "Proposer"]
+
+
+@final
+class Known(NamedTuple):
+    """A network whose costs are known, before it is trained."""
+
+    architecture: Architecture
+    verdict: Verdict
+
+    @property
+    def fits(self) -> bool:
+        return not self.verdict.violated
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """Costs by key."""
+        return self.verdict.values
+
+
+@final
+@dataclass(frozen=True)
+class Problem:
+    """What a search is after: the best networks of a space, within a budget, for its objectives."""
+
+    space: SearchSpace
+    judge: Judge
+    objectives: tuple[Objective, ...]
+    budget: Budget
+
+    @property
+    def learned(self) -> tuple[Objective, ...]:
+        """The objectives that only an evaluation tells."""
+        return tuple(each for each in self.objectives if not self.judge.knows(each.metric))
+
+    @property
+    def known(self) -> tuple[Objective, ...]:
+        """The objectives that are known of a network before it is evaluated."""
+        return tuple(each for each in self.objectives if self.judge.knows(each.metric))
+
+    def assess(self, architecture: Architecture) -> Known | None:
+        """The network with its costs, predicted where they could be measured; None where they fail."""
+        try:
+            verdict = self.judge(Candidate(self.space, architecture), measuring=False)
+        except (*FAILURES, SpaceError):
+            return None
+        return Known(architecture, verdict)
+
+    def losses(self, trial: Trial) -> tuple[float, ...]:
+        """The objectives of a complete trial, each turned so that smaller is better."""
+        return tuple(each.loss(trial.values[each.metric]) for each in self.objectives)
+
+
+@final
+@dataclass(frozen=True)
+class History:
+    """What a search has done so far."""
+
+    complete: Sequence[Trial]
+    """Evaluated."""
+    running: Sequence[Known]
+    """Being evaluated by other workers."""
+    seen: Set[str]
+    """Ids that must not be proposed again: of all networks proposed."""
+    reached: Architecture | None = None
+    """A network that fits the budget, if one is known."""
+
+    def best(self, problem: Problem, count: int) -> list[Trial]:
+        """The front, and the fronts that lie behind it until there are `count` trials or no others."""
+        left, found = list(self.complete), list[Trial]()
+        while left and len(found) < count:
+            kept = set(non_dominated([problem.losses(trial) for trial in left]))
+            found += [trial for place, trial in enumerate(left) if place in kept]
+            left = [trial for place, trial in enumerate(left) if place not in kept]
+        return found
+
+
+class Proposer(ABC):
+    """Proposes networks that are new and fit the budget.
+
+    A proposal may depend on the problem, the history and the numbers drawn only, so that an interrupted
+    search goes on as if it had not been.
+    """
+
+    @abstractmethod
+    def propose(self, problem: Problem, history: History, rng: Random) -> Architecture | None:
+        """The network to be evaluated next; None where no other is found."""

@@ -1,0 +1,98 @@
+"""The folder of a study as one of the processes that search in it sees it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, final
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial
+
+from nas.errors import StudyError
+from nas.files import save_json
+from nas.search.claims import Claims
+from nas.search.journal import JournalFile, check_folder, load_study, quiet_optuna, read_trials
+from nas.search.record import Settings
+from nas.search.trial import Trial
+
+__all__ = ["Store"]
+
+_PACKAGES = ("nas-dial", "optuna", "numpy", "scipy", "torch", "ray")
+
+
+@final
+class Store:
+    """Stored trials and claims. Any number of processes may have the same folder open.
+
+    What they propose and write, they do one after another, each while it is the one in `locked`.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, manifest: Mapping[str, Any]) -> None:
+        """Open a study's folder, made if need be."""
+        self._folder = folder
+        self.claims = Claims(folder / "running")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self.locked():
+                if not check_folder(folder, settings):
+                    save_json(folder / "study.json", settings.to_json() | _manifest(manifest))
+                self._journal = JournalFile(folder / "study.journal")
+                self.study = _open(self._journal, settings)
+        except OSError as error:
+            raise StudyError(
+                f"a study must be able to write to its folder, but {error}; use another"
+            ) from None
+        self._known, self._added = 0, True
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone in the folder: others wait."""
+        with (self._folder / "study.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def news(self) -> list[tuple[Trial, FrozenTrial]]:
+        """Trials stored since this was last asked, by whomever, also as Optuna has them."""
+        if not self._added and not self._journal.has_news:
+            return []
+        found = read_trials(self.study, self._known)
+        self._known += len(found)
+        self._added = False
+        return found
+
+    def add(self, done: FrozenTrial) -> None:
+        """Store a finished trial, in one write."""
+        self.study.add_trial(done)
+        self._added = True
+
+
+def _open(journal: JournalFile, settings: Settings) -> optuna.Study:
+    study = load_study(journal, settings) if journal.path.exists() else None
+    if study is None:
+        journal.path.touch()
+        directions = [objective.direction for objective in settings.objectives]
+        with quiet_optuna():
+            study = optuna.create_study(
+                storage=JournalStorage(journal), study_name=settings.space, directions=directions
+            )
+            study.set_metric_names([objective.metric for objective in settings.objectives])
+    return study
+
+
+def _manifest(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What, beside its settings, decides what a search finds."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # not needed, or run from a checkout that is not installed
+            continue
+    counting = "macs of convolutions and linear layers; 1 MAC is 2 FLOPs"
+    return {"versions": versions, "counting": counting, "cores": os.cpu_count(), **given}

@@ -1,0 +1,41 @@
+"""What a search counts of its trials, as they come: a study of thousands is not gone through for each."""
+
+from __future__ import annotations
+
+from typing import final
+
+from nas.search.trial import Trial
+
+__all__ = ["Tally"]
+
+
+@final
+class Tally:
+    """All trials of a study in their order, and what follows from them."""
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.complete: list[Trial] = []
+        self.first: dict[str, Trial] = {}
+        """The first trial of each network, by id."""
+        self.draws: set[int] = set()
+        self.evaluated = 0
+        """Networks on which an evaluation was spent."""
+        self.idle = 0
+        """Proposals since the last of these."""
+        self.failures = 0
+        """Evaluations that failed since the last that did not."""
+
+    def add(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        self.first.setdefault(trial.architecture.id, trial)
+        self.draws.add(trial.draw)
+        if not trial.evaluated:
+            self.idle += 1
+            return
+        self.evaluated += 1
+        self.idle = 0
+        self.failures += 1
+        if trial.state == "complete":
+            self.complete.append(trial)
+            self.failures = 0

@@ -1,0 +1,154 @@
+"""What one process does in a study's folder: takes networks to evaluate, and stores what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, final
+
+from nas.search.claim import Claim, known_from_json
+from nas.search.engine import Books, Form
+from nas.search.judge import FAILURES, Verdict, failure
+from nas.search.proposals import Drawn, Proposals
+from nas.search.proposer import Known
+from nas.search.store import Store
+from nas.search.tally import Tally
+from nas.search.trial import State, Trial
+
+__all__ = ["Result", "Turn", "Worker"]
+
+_MOST_ATTEMPTS = 3  # at a network whose evaluation ended its worker
+
+
+@final
+class Turn(NamedTuple):
+    """What came of one proposal: a network to evaluate, or none; and whether others may still come."""
+
+    claim: Claim | None
+    more: bool
+
+
+@final
+class Result(NamedTuple):
+    """What an evaluation gave: its metrics, or the reason why it has failed."""
+
+    values: Mapping[str, float]
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@final
+class Worker:
+    """One of the processes that search in a folder. What it does there, it does while the others wait."""
+
+    def __init__(self, store: Store, form: Form, proposals: Proposals) -> None:
+        self.tally = Tally()
+        self._store = store
+        self._form = form
+        self._proposals = proposals
+        with store.locked():
+            self._catch_up()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has claims that are not told."""
+        return self._store.claims.held
+
+    def next(self, most: float) -> Turn:
+        """Take a network, unless `most` are evaluated or about to be."""
+        with self._store.locked():
+            self._catch_up()
+            if self.tally.evaluated >= most:
+                return Turn(None, more=False)
+            left = self._take_over()
+            running = self._store.claims.running()
+            if left is not None or self.tally.evaluated + len(running) >= most:
+                return Turn(left, more=True)
+            draw = max([-1, *self.tally.draws, *running]) + 1
+            others = [known_from_json(values) for values in running.values()]
+            drawn = self._proposals.draw(draw, self.tally, others)
+            if drawn is None:
+                return Turn(None, more=bool(running))
+            return Turn(self._assess(drawn, others), more=True)
+
+    def tell(self, claim: Claim, result: Result) -> Trial:
+        """Store an evaluated network with its metrics, or the reason why it has failed."""
+        self._store.claims.finish(claim.draw, result._asdict())
+        with self._store.locked():
+            self._catch_up()
+            return self._conclude(claim, result)
+
+    def give_up(self, claim: Claim) -> None:
+        """Leave a network to whoever comes next."""
+        with self._store.locked():
+            self._store.claims.end(claim.draw)
+
+    def _catch_up(self) -> None:
+        """Take in what was stored since, by whomever."""
+        for trial, done in self._store.news():
+            self.tally.add(trial)
+            self._form.learn(done.distributions)
+            self._proposals.learn(trial, done)
+
+    def _add(self, trial: Trial, verdict: Verdict, books: Books) -> None:
+        self._store.add(self._form.of(trial, verdict.excess, books))
+        self._catch_up()
+
+    def _take_over(self) -> Claim | None:
+        """The claim of a worker that has ended, unless it was fulfilled, or ends all who take it."""
+        for draw, (values, found) in self._store.claims.abandoned().items():
+            claim = Claim.from_json(
+                self._proposals.problem.space, {**values, "attempt": values["attempt"] + 1}
+            )
+            if draw in self.tally.draws:
+                self._store.claims.end(draw)
+            elif found is not None:
+                self._conclude(claim, Result(**found))
+            elif claim.attempt > _MOST_ATTEMPTS:
+                reason = f"its evaluation has ended its process {_MOST_ATTEMPTS} times"
+                self._conclude(claim, Result({}, reason))
+            else:
+                self._store.claims.take(draw, claim.to_json())
+                return claim
+        return None
+
+    def _conclude(self, claim: Claim, result: Result) -> Trial:
+        state: State = "failed" if result.reason else "complete"
+        known = claim.verdict.values
+        values = known if result.reason else {**result.values, **known}
+        architecture = claim.candidate.architecture
+        trial = Trial(len(self.tally.trials), architecture, state, values, result.reason, draw=claim.draw)
+        trial = replace(trial, seconds=result.seconds, measured=claim.verdict.measured)
+        self._add(trial, claim.verdict, claim.books)
+        self._store.claims.end(claim.draw)
+        return trial
+
+    def _assess(self, drawn: Drawn, others: Sequence[Known]) -> Claim | None:
+        """Claim a proposal, or store why it is not evaluated."""
+        state, verdict, reason = self._screen(drawn, others)
+        if state is None:
+            assert drawn.candidate is not None, "what does not build is not evaluated"
+            claim = Claim(drawn.draw, drawn.candidate, verdict, drawn.books)
+            self._store.claims.take(claim.draw, claim.to_json())
+            return claim
+        number, values, violated = len(self.tally.trials), verdict.values, verdict.violated
+        trial = Trial(number, drawn.architecture, state, values, reason, violated, draw=drawn.draw)
+        self._add(replace(trial, measured=verdict.measured), verdict, drawn.books)
+        return None
+
+    def _screen(self, drawn: Drawn, others: Sequence[Known]) -> tuple[State | None, Verdict, str]:
+        """What becomes of a proposal without an evaluation, if anything does, its costs, and why."""
+        if drawn.candidate is None:
+            assert drawn.error is not None, "what does not build says why"
+            verdict = self._proposals.problem.judge.unbuildable(drawn.error)
+            return "infeasible", verdict, verdict.reason
+        earlier = self.tally.first.get(drawn.candidate.id)
+        if earlier is not None:
+            return "repeat", Verdict(earlier.values, {}), f"the network of trial {earlier.number}"
+        if any(known.architecture.id == drawn.candidate.id for known in others):
+            return "repeat", Verdict({}, {}), "a network that another worker evaluates"
+        try:
+            verdict = self._proposals.problem.judge(drawn.candidate, measuring=True)
+        except FAILURES as error:
+            return "failed", Verdict({}, {}), failure(error)
+        return "infeasible" if verdict.violated else None, verdict, verdict.reason

@@ -1,0 +1,74 @@
+"""Holds that proposers work in studies of Optuna that somebody else has written."""
+
+import optuna
+import pytest
+
+from nas.cost import Cost
+from nas.errors import StudyError
+from nas.search import Maximize, Minimize, SpaceSampler
+from nas.space import SearchSpace
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def study_with(sampler: SpaceSampler) -> optuna.Study:
+    return optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+
+
+@pytest.mark.parametrize("proposer", ["known-cost", "local", "evolution"])
+def test_networks_are_new_and_fit(proposer: str, space: SearchSpace) -> None:
+    sampler = SpaceSampler(
+        space, [Maximize("accuracy"), Minimize("macs")], budget="macs<=20K", proposer=proposer
+    )
+    ids = []
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        rate = trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True)
+        candidate = space.candidate(trial.suggest_categorical)
+        ids.append(candidate.id)
+        return rate + int(candidate.id[:6], 16) / 16**6, Cost.of(candidate.graph).macs
+
+    study = study_with(sampler)
+    study.optimize(objective, n_trials=15)
+    assert len(set(ids)) == 15
+    assert all(trial.values[1] <= 20_000 for trial in study.trials)
+    assert len({trial.params["learning_rate"] for trial in study.trials}) == 15
+
+
+def test_networks_asked_at_once_differ(space: SearchSpace) -> None:
+    study = study_with(SpaceSampler(space, [Maximize("accuracy"), Minimize("macs")]))
+    asked = [study.ask() for _ in range(9)]
+    ids = {space.candidate(trial.suggest_categorical).id for trial in asked}
+    assert len(ids) == 9
+
+
+def test_failed_and_unfinished_trials_are_passed_over(space: SearchSpace) -> None:
+    study = study_with(SpaceSampler(space, [Maximize("accuracy"), Minimize("macs")], seed=3))
+    ids = []
+    for number in range(12):
+        trial = study.ask()
+        if number == 3:
+            continue  # has no choices yet
+        ids.append(space.candidate(trial.suggest_categorical).id)
+        if number % 2:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, [number / 12, 1000.0 + number])
+    assert len(set(ids)) == 11
+
+
+def test_a_space_that_is_exhausted_goes_on_at_random(space: SearchSpace) -> None:
+    study = study_with(SpaceSampler(space, [Maximize("accuracy"), Minimize("macs")], budget="macs<=300"))
+    for _ in range(5):
+        trial = study.ask()
+        space.candidate(trial.suggest_categorical)
+        study.tell(trial, [0.5, 300.0])
+    assert len(study.trials) == 5
+
+
+def test_samplers_of_optuna_are_not_for_it(space: SearchSpace) -> None:
+    with pytest.raises(StudyError, match="must be one of this project's, but got 'tpe'"):
+        SpaceSampler(space, [Maximize("accuracy")], proposer="tpe")

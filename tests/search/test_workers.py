@@ -1,0 +1,147 @@
+"""Holds that several processes may search in one folder, and that none of them is missed when it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nas.errors import StudyError
+from nas.search import Study, read_study
+from nas.space import SearchSpace
+
+Start = Callable[..., Study]
+
+SCRIPT = Path(__file__).with_name("worker.py")
+ROOT = SCRIPT.parents[2]
+TRIALS = 16
+
+
+def begin(folder: Path, sampler: str, seconds: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(SCRIPT), str(folder), sampler, str(TRIALS), str(seconds)]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def trained(folder: Path) -> Counter[str]:
+    """How often each network was trained to the end."""
+    log = folder.with_suffix(".log")
+    return Counter(log.read_text().split() if log.exists() else [])
+
+
+@pytest.mark.parametrize("sampler", ["known-cost", "tpe"])
+def test_workers_share_the_work(sampler: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    workers = [begin(folder, sampler, 0.1) for _ in range(3)]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    trials = read_study(folder).trials
+    evaluated = [trial.architecture.id for trial in trials if trial.evaluated]
+    assert len(evaluated) == len(set(evaluated)) == TRIALS
+    assert trained(folder) == Counter(evaluated)
+    assert sorted(trial.draw for trial in trials) == list(range(len(trials)))
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert not list((folder / "running").iterdir())
+
+
+def test_what_a_killed_worker_had_begun_another_evaluates(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    stuck = begin(folder, "random", 600)
+    claim = folder / "running/000000.json"
+    while not claim.exists() or not claim.read_text().endswith("\n"):
+        time.sleep(0.02)
+    begun = json.loads(claim.read_text())["architecture"]["id"]
+    other = begin(folder, "random", 0.01)
+    while sum(trained(folder).values()) < TRIALS - 1:
+        time.sleep(0.05)
+    assert other.poll() is None, "it waits for the last network, which is another's"
+    stuck.send_signal(signal.SIGKILL)
+    stuck.wait()
+    assert other.wait(30) == 0
+    trials = read_study(folder).trials
+    assert sum(trial.evaluated for trial in trials) == TRIALS
+    assert trained(folder)[begun] == 1
+    assert max(trained(folder).values()) == 1
+
+
+def test_a_result_is_not_lost_between_training_and_storing(
+    space: SearchSpace, start: Start, tmp_path: Path
+) -> None:
+    study = start(space, tmp_path / "run")
+    claim = study.ask()
+    assert claim is not None
+    path = tmp_path / "run/running/000000.json"
+    text = path.read_text()
+    study.give_up(claim)
+    result = {"values": {"accuracy": 0.75}, "reason": "", "seconds": 3.0}
+    path.write_text(text + json.dumps(result) + "\n")
+    trials = list(start(space, tmp_path / "run", evaluate=lambda candidate: {"accuracy": 0.0}).run(trials=2))
+    assert (trials[0].architecture, trials[0].values["accuracy"], trials[0].seconds) == (
+        claim.candidate.architecture,
+        0.75,
+        3.0,
+    )
+    assert trials[-1].values["accuracy"] == 0.0
+
+
+@pytest.mark.parametrize("left", ["", "{", '{"draw": 0}'], ids=["empty", "torn", "unfinished line"])
+def test_a_claim_that_was_not_written_to_the_end_is_drawn_again(
+    left: str, space: SearchSpace, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "run/running").mkdir(parents=True)
+    (tmp_path / "run/running/000000.json").write_text(left)
+    found = list(start(space, tmp_path / "run").run(trials=3))
+    assert [trial.architecture for trial in found] == [
+        trial.architecture for trial in start(space, tmp_path / "whole").run(trials=3)
+    ]
+
+
+def test_a_network_that_ends_every_worker_has_failed(
+    space: SearchSpace, start: Start, tmp_path: Path
+) -> None:
+    study = start(space, tmp_path / "run")
+    claim = study.ask()
+    assert claim is not None
+    path = tmp_path / "run/running/000000.json"
+    values = json.loads(path.read_text())
+    study.give_up(claim)
+    path.write_text(json.dumps(values | {"attempt": 3}) + "\n")
+    first = next(start(space, tmp_path / "run").run(trials=2))
+    assert first.state == "failed"
+    assert first.reason == "its evaluation has ended its process 3 times"
+
+
+def test_asking_and_telling(space: SearchSpace, start: Start, tmp_path: Path) -> None:
+    study = start(space, tmp_path / "run")
+    claims = [study.ask() for _ in range(4)]
+    ids = {claim.candidate.id for claim in claims if claim}
+    assert len(ids) == 4
+    assert study.trials == () or all(not trial.evaluated for trial in study.trials)
+    for number, claim in enumerate(claims):
+        assert claim is not None
+        result = RuntimeError("no memory") if number == 1 else {"accuracy": number / 4}
+        trial = study.tell(claim, result, seconds=number)
+        assert (trial.architecture.id, trial.seconds) == (claim.candidate.id, number)
+        assert trial.state == ("failed" if number == 1 else "complete")
+    last = study.ask()
+    assert last is not None
+    with pytest.raises(StudyError, match="accuracy is not among loss"):
+        study.tell(last, {"loss": 1.0})
+    study.give_up(last)
+    assert read_study(tmp_path / "run").trials == study.trials
+
+
+def test_asking_to_the_end(space: SearchSpace, start: Start, tmp_path: Path) -> None:
+    study = start(space, tmp_path / "run", budget="macs<=600", sampler="known-cost")
+    claims = []
+    while (claim := study.ask()) is not None:
+        claims.append(claim)
+    assert not study.exhausted, "others may be found once those asked are told"
+    for claim in claims:
+        study.tell(claim, {"accuracy": 0.5})
+    assert study.ask() is None
+    assert study.exhausted
