@@ -24,6 +24,7 @@ from nas.search.proposer import Problem as Problem
 from nas.search.proposer import Proposer as Proposer
 from nas.search.record import Settings as Settings
 from nas.search.record import StudyRecord as StudyRecord
+from nas.search.rungs import Rungs as Rungs
 from nas.search.sampler import SAMPLERS as SAMPLERS
 from nas.search.study import Study as Study
 from nas.search.trial import Front as Front
@@ -43,6 +44,7 @@ __all__ = [
     "Objective",
     "Problem",
     "Proposer",
+    "Rungs",
     "Settings",
     "SpaceSampler",
     "Study",

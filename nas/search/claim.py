@@ -24,6 +24,8 @@ class Claim:
     verdict: Verdict
     books: Mapping[str, Any]
     """What the sampler remembers of it."""
+    rung: int | None = None
+    """Up to which rung it is to be trained; None in a search without rungs."""
     attempt: int = 1
     """More than 1 where the processes that had claimed it before have ended without a result."""
 
@@ -36,6 +38,7 @@ class Claim:
             "excess": dict(self.verdict.excess),
             "measured": list(self.verdict.measured),
             "books": dict(self.books),
+            "rung": self.rung,
             "attempt": self.attempt,
         }
 
@@ -43,7 +46,9 @@ class Claim:
     def from_json(space: SearchSpace, values: Mapping[str, Any]) -> Claim:
         known = known_from_json(values)
         candidate = Candidate(space, known.architecture, seed=values["seed"])
-        return Claim(values["draw"], candidate, known.verdict, values["books"], values["attempt"])
+        return Claim(
+            values["draw"], candidate, known.verdict, values["books"], values["rung"], values["attempt"]
+        )
 
 
 def known_from_json(values: Mapping[str, Any]) -> Known:

@@ -27,6 +27,7 @@ Books = Mapping[str, Any]
 
 _STATES = {
     "complete": TrialState.COMPLETE,
+    "partial": TrialState.PRUNED,
     "infeasible": TrialState.PRUNED,
     "failed": TrialState.FAIL,
     "repeat": TrialState.FAIL,  # samplers must not learn the same result twice

@@ -134,6 +134,11 @@ class Judge:
         """Whether a metric is known of a candidate before it is evaluated, without measuring."""
         return metric in self._free or metric in self._costs or split_key(metric)[0] in self._costs
 
+    def recall(self, values: Mapping[str, float], measured: tuple[str, ...]) -> Verdict:
+        """The verdict on a network that was within the budget before, from its values then."""
+        costs = {key: value for key, value in values.items() if key in self._free + self._asked}
+        return Verdict(costs, self._budget.excess(costs), measured=measured)
+
     def unbuildable(self, error: SpaceError) -> Verdict:
         """The verdict on choices that do not build a network."""
         return Verdict({}, {"shape": 1.0}, str(error), tuple(self._limits))

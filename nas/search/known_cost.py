@@ -45,9 +45,8 @@ class KnownCost(Proposer):
 
     def propose(self, problem: Problem, history: History, rng: Random) -> Architecture | None:
         pool = Pool(problem, history, rng)
-        begun = len(history.complete) + len(history.running)
-        if begun < len(_ORDER) or len(history.complete) < 2:
-            return _spread(problem, pool, begun)
+        if history.begun < len(_ORDER) or len(history.complete) + len(history.partial) < 2:
+            return _spread(problem, pool, history.begun)
         parents = [trial.architecture for trial in history.best(problem, _PARENTS)]
         share = max(1, 2 * self.candidates // 5)
         found = pool.random(share) + pool.near(parents, share)
@@ -80,22 +79,22 @@ class _Guess:
         self._learned, self._known = problem.learned, problem.known
         self._metrics = tuple(dict.fromkeys((*_FEATURES, *(each.metric for each in self._known))))
         self._draw = np.random.default_rng(rng.getrandbits(64))
-        everyone: list[Known | Trial] = [*history.complete, *history.running, *candidates]
-        self._encoding = Encoding(
-            [dict(each.architecture.choices) for each in everyone], self._costs(everyone)
-        )
-        points = self._points(history.complete)
+        results = [*((trial, 1.0) for trial in history.complete), *history.partial]
+        evaluated = [trial for trial, _ in results]
+        pending: list[Known | Trial] = _distinct([*history.unfinished, *history.running])
+        everyone: list[Known | Trial] = [*evaluated, *history.running, *candidates]
+        choices = [dict(each.architecture.choices) for each in everyone]
+        self._encoding = Encoding(choices, self._costs(everyone))
+        points = self._points(evaluated, [share for _, share in results])
         self._surrogates = [
-            GaussianProcess.fit(points, _losses([objective], history.complete)[:, 0])
-            for objective in self._learned
+            GaussianProcess.fit(points, _losses([objective], evaluated)[:, 0]) for objective in self._learned
         ]
-        believed = np.empty((0, len(problem.objectives)))
-        if history.running:
-            running = self._points(history.running)
-            believed = np.column_stack([self._expected(running), _losses(self._known, history.running)])
-            self._surrogates = [surrogate.believing(running) for surrogate in self._surrogates]
-        evaluated = _losses((*self._learned, *self._known), history.complete)
-        self._front = np.concatenate([evaluated, believed])
+        self._front = _losses((*self._learned, *self._known), history.complete)
+        if pending:
+            there = self._points(pending)
+            believed = np.hstack([self._expected(there), _losses(self._known, pending)])
+            self._front = np.concatenate([self._front, believed])
+            self._surrogates = [surrogate.believing(there) for surrogate in self._surrogates]
         self._reference = self._interest(candidates)
 
     def gains(self, candidates: Sequence[Known]) -> Array:
@@ -130,12 +129,18 @@ class _Guess:
         most = costs.max(0) + _MARGIN * (costs.max(0) - costs.min(0))
         return np.concatenate([worst, most])
 
-    def _points(self, networks: Sequence[Known | Trial]) -> Points:
+    def _points(self, networks: Sequence[Known | Trial], shares: Sequence[float] = ()) -> Points:
+        """Also with the share of a full training, as its logarithm in a block of its own."""
         choices = [dict(each.architecture.choices) for each in networks]
-        return self._encoding(choices, self._costs(networks))
+        trained = np.log(shares) if shares else np.zeros(len(networks))
+        return *self._encoding(choices, self._costs(networks)), trained[:, None]
 
     def _costs(self, networks: Sequence[Known | Trial]) -> Array:
         return np.array([[each.values[metric] for metric in self._metrics] for each in networks])
+
+
+def _distinct(networks: Sequence[Known | Trial]) -> list[Known | Trial]:
+    return list({each.architecture.id: each for each in networks}.values())
 
 
 def _losses(objectives: Sequence[Objective], networks: Sequence[Known | Trial]) -> Array:

@@ -28,7 +28,7 @@ class LocalSearch(Proposer):
 
     def propose(self, problem: Problem, history: History, rng: Random) -> Architecture | None:
         pool = Pool(problem, history, rng)
-        if len(history.complete) + len(history.running) >= self.first and history.complete:
+        if history.begun >= self.first and (history.complete or history.partial):
             front = [trial.architecture for trial in history.best(problem, 1)]
             found = pool.neighbors(front, 1)
             if found:
@@ -50,8 +50,8 @@ class Evolution(Proposer):
 
     def propose(self, problem: Problem, history: History, rng: Random) -> Architecture | None:
         pool = Pool(problem, history, rng)
-        recent = history.complete[-self.population :]
-        if len(history.complete) + len(history.running) >= self.population and recent:
+        recent = [*history.complete, *history.unfinished][-self.population :]
+        if history.begun >= self.population and recent:
             for _ in range(_TOURNAMENTS):
                 drawn = rng.sample(recent, min(self.tournament, len(recent)))
                 best = History(drawn, (), frozenset()).best(problem, 1)

@@ -35,7 +35,8 @@ class Pool:
         self._problem = problem
         self._seen = set(history.seen)
         reached = [history.reached] if history.reached else []
-        self._starts = reached + [trial.architecture for trial in history.complete]
+        done = [*history.complete, *history.unfinished]
+        self._starts = reached + [trial.architecture for trial in done]
         self._rng = rng
         self._tried = self._fitted = 0
 

@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial
 from nas.choices import Option
 from nas.errors import SpaceError
 from nas.search.engine import Books, Engine, Form
-from nas.search.proposer import History, Known, Problem, Proposer
+from nas.search.proposer import History, Known, Partial, Problem, Proposer
+from nas.search.record import Settings
 from nas.search.repair import Walk
 from nas.search.sampler import make_sampler
 from nas.search.tally import Tally
@@ -46,11 +47,12 @@ class Proposals:
         problem: Problem,
         sampler: str | Proposer | BaseSampler,
         form: Form,
-        seed: int,
+        settings: Settings,
     ) -> None:
         self.problem = problem
         self._sampler = sampler
-        self._seed = seed
+        self._seed = settings.seed
+        self._rungs = settings.rungs
         own = isinstance(make_sampler(sampler, 0), Proposer)
         self._engine = None if own else Engine(form, problem.objectives)
         self._reached: Architecture | None = None
@@ -66,6 +68,10 @@ class Proposals:
         """Numbers that are the same for the same seed and purpose."""
         return Random(f"{self._seed} {purpose}")
 
+    def seed_of(self, draw: int) -> int:
+        """What the training of a proposal draws from."""
+        return self.random(f"evaluation {draw}").getrandbits(32)
+
     def learn(self, trial: Trial, done: FrozenTrial) -> None:
         """Take in a stored trial."""
         if self._engine is not None:
@@ -79,7 +85,8 @@ class Proposals:
         sampler = make_sampler(self._sampler, self.random(f"proposal {draw}").getrandbits(32))
         proposal = self._reached if draw == 0 else None
         if isinstance(sampler, Proposer):
-            history = History(tally.complete, running, seen, self._reached)
+            short = [Partial(trial, self._share(trial)) for trial in tally.partial]
+            history = History(tally.complete, running, seen, self._reached, short)
             proposal = sampler.propose(self.problem, history, self.random(f"proposal {draw}"))
         if (isinstance(sampler, Proposer) and proposal is None) or tally.idle >= _PATIENCE:
             proposal = self._new_feasible(draw, tally, seen)
@@ -87,9 +94,12 @@ class Proposals:
                 return None
         if isinstance(sampler, Proposer):
             assert proposal is not None, "what is not proposed was found by a walk, or nothing was"
-            seed = self.random(f"evaluation {draw}").getrandbits(32)
-            return Drawn(draw, proposal, Candidate(self.problem.space, proposal, seed=seed), None, {})
+            candidate = Candidate(self.problem.space, proposal, seed=self.seed_of(draw))
+            return Drawn(draw, proposal, candidate, None, {})
         return self._asked(draw, sampler, proposal)
+
+    def _share(self, trial: Trial) -> float:
+        return 1.0 if self._rungs is None else self._rungs.share(trial.rung)
 
     def _asked(self, draw: int, sampler: BaseSampler, proposal: Architecture | None) -> Drawn:
         assert self._engine is not None, "there is an engine for samplers of Optuna"
@@ -101,7 +111,7 @@ class Proposals:
             shape, classes = space.input_shape, space.num_classes
             unbuilt = Architecture(space.name, tuple(choices.items()), shape, classes, id="")
             return Drawn(draw, unbuilt, None, error, self._engine.books(draw))
-        candidate.seed = self.random(f"evaluation {draw}").getrandbits(32)
+        candidate.seed = self.seed_of(draw)
         return Drawn(draw, candidate.architecture, candidate, None, self._engine.books(draw))
 
     def _new_feasible(self, draw: int, tally: Tally, seen: Set[str]) -> Architecture | None:

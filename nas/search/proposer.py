@@ -16,7 +16,7 @@ from nas.search.objective import Objective
 from nas.search.trial import Trial
 from nas.space import Architecture, Candidate, SearchSpace
 
-__all__ = ["History", "Known", "Problem", "Proposer"]
+__all__ = ["History", "Known", "Partial", "Problem", "Proposer"]
 
 
 @final
@@ -70,6 +70,14 @@ class Problem:
 
 
 @final
+class Partial(NamedTuple):
+    """What a network reached in a share of a full training."""
+
+    trial: Trial
+    share: float
+
+
+@final
 @dataclass(frozen=True)
 class History:
     """What a search has done so far."""
@@ -82,10 +90,26 @@ class History:
     """Ids that must not be proposed again: of all networks proposed."""
     reached: Architecture | None = None
     """A network that fits the budget, if one is known."""
+    partial: Sequence[Partial] = ()
+    """Results of short trainings, in a search with rungs; those of complete networks too."""
+
+    @property
+    def begun(self) -> int:
+        """Networks of which an evaluation has begun."""
+        trained = {trial.architecture.id for trial in self.complete}
+        trained |= {partial.trial.architecture.id for partial in self.partial}
+        return len(trained | {known.architecture.id for known in self.running})
+
+    @property
+    def unfinished(self) -> list[Trial]:
+        """The last result of each network that was trained in part only."""
+        last = {partial.trial.architecture.id: partial.trial for partial in self.partial}
+        done = {trial.architecture.id for trial in self.complete}
+        return [trial for id, trial in last.items() if id not in done]
 
     def best(self, problem: Problem, count: int) -> list[Trial]:
         """The front, and the fronts that lie behind it until there are `count` trials or no others."""
-        left, found = list(self.complete), list[Trial]()
+        left, found = [*self.complete, *self.unfinished], list[Trial]()
         while left and len(found) < count:
             kept = set(non_dominated([problem.losses(trial) for trial in left]))
             found += [trial for place, trial in enumerate(left) if place in kept]

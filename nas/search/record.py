@@ -11,6 +11,7 @@ from nas.budget import Budget
 from nas.errors import MissingExtraError, StudyError
 from nas.op import Shape
 from nas.search.objective import Objective, objective_from_json
+from nas.search.rungs import Rungs
 from nas.search.trial import Front, Trial
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ class Settings:
     budget: str
     sampler: str
     seed: int
+    rungs: Rungs | None = None
 
     def to_json(self) -> dict[str, Any]:
         values = vars(self) | {"objectives": [objective.to_json() for objective in self.objectives]}
-        return {"format": _FORMAT} | values
+        return {"format": _FORMAT} | values | {"rungs": self.rungs.to_json() if self.rungs else None}
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Settings:
@@ -58,6 +60,7 @@ class Settings:
                 budget=values["budget"],
                 sampler=values["sampler"],
                 seed=values["seed"],
+                rungs=Rungs.from_json(values.get("rungs")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise StudyError(
@@ -90,7 +93,7 @@ class StudyRecord:
     @property
     def evaluated(self) -> int:
         """Networks on which an evaluation was spent."""
-        return sum(trial.evaluated for trial in self.trials)
+        return sum(trial.evaluated and not trial.rung for trial in self.trials)
 
     @property
     def rejections(self) -> Counter[str]:

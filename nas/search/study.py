@@ -21,18 +21,20 @@ from nas.search.objective import Objective
 from nas.search.proposals import Proposals
 from nas.search.proposer import Problem, Proposer
 from nas.search.record import Settings, StudyRecord
+from nas.search.rungs import Rungs
 from nas.search.sampler import make_sampler, sampler_name
 from nas.search.store import Store
 from nas.search.trial import Front, Trial
 from nas.search.worker import Result, Worker
-from nas.space import Candidate, SearchSpace
+from nas.space import SearchSpace
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = ["Evaluate", "Study"]
 
-Evaluate = Callable[[Candidate], Mapping[str, float]]
+Evaluate = Callable[..., Mapping[str, float]]
+"""Called with a candidate; in a search with rungs with `epochs` and `checkpoint` too."""
 
 _MOST_FAILURES = 3  # evaluations that fail before one is complete
 _MOST_FAILURES_IN_A_ROW = 8  # later, as all do once a target is gone
@@ -54,6 +56,10 @@ class Study:
 
     `sampler` is a name of `SAMPLERS`, a `Proposer` or a sampler of Optuna. What `manifest` says is kept in
     the folder for who wants to repeat the search, such as a hash of the data.
+
+    With `rungs`, `evaluate` is called with `epochs` and `checkpoint` too: it trains up to this epoch, and
+    goes on from that file if it is there. `trials` counts the networks begun, and only those trained to the
+    last rung are in the front.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Study:
         measure: MeasureFunction | None = None,
         sampler: str | Proposer | BaseSampler = "known-cost",
         seed: int = 0,
+        rungs: Rungs | None = None,
         manifest: Mapping[str, Any] | None = None,
     ) -> None:
         budget = Budget.parse(budget) if isinstance(budget, str) else budget
@@ -81,17 +88,21 @@ class Study:
             budget=str(budget),
             sampler=sampler_name(sampler),
             seed=seed,
+            rungs=rungs,
         )
         self.exhausted = False
         """Whether the last run ended because no other network within the budget was found."""
-        self._evaluate = evaluate
+        self.waiting = False
+        """Whether nothing was left to ask while others still ran."""
+        self.space = space
+        self.evaluate = evaluate
         self._folder = Path(folder)
         self._manifest = dict(manifest or {})
         self._metrics = tuple(objective.metric for objective in objectives)
         self._form = Form(space, self._metrics)
         judge = Judge(budget, self._metrics, costs or {}, measure)
         problem = Problem(space, judge, tuple(objectives), budget)
-        self._proposals = Proposals(problem, sampler, self._form, seed)
+        self._proposals = Proposals(problem, sampler, self._form, self.settings)
         stored = check_folder(self._folder, self.settings)
         self._trials: Sequence[Trial] = read_study(folder).trials if stored else ()
         self._worker: Worker | None = None
@@ -133,26 +144,37 @@ class Study:
         finally:
             self._end()
 
-    def ask(self) -> Claim | None:
+    def ask(self, *, trials: float = math.inf) -> Claim | None:
         """A network for this process to evaluate and to `tell`; None where none is found.
 
-        For those who evaluate by other means than `run`. Any number may be asked before they are told.
-        `exhausted` says whether that was the end, or others may be found once those that run are told.
+        For those who evaluate by other means than `run`. Any number may be asked before they are told, as
+        long as there are fewer than `trials` evaluated and asked. Without a network `waiting` says whether
+        there may be one once those that run are told, and `exhausted` whether no other within the budget
+        was found.
         """
         worker = self._begin()
         while True:
             shown = len(worker.tally.trials)
-            claim, more = worker.next(math.inf)
+            claim, more = worker.next(trials)
+            self.waiting = claim is None and more
             if claim is not None or not more or len(worker.tally.trials) == shown:
-                self.exhausted = not more
+                self.exhausted = not more and worker.tally.evaluated < trials
                 return claim
 
     def tell(self, claim: Claim, result: Mapping[str, float] | Exception, seconds: float = 0.0) -> Trial:
         """Store what an evaluation gave: its metrics, or the error with which it failed."""
         found = Result({}, failure(result)) if isinstance(result, Exception) else self._read(result, claim)
         trial = self._begin().tell(claim, found._replace(seconds=seconds))
+        self._clear(claim)
         self._check_failures()
         return trial
+
+    def how_far(self, claim: Claim) -> dict[str, Any]:
+        """With what else `evaluate` is called in a search with rungs: `epochs` and `checkpoint`."""
+        if self.settings.rungs is None or claim.rung is None:
+            return {}
+        checkpoint = self._folder.absolute() / "checkpoints" / f"{claim.candidate.id}.safetensors"
+        return {"epochs": self.settings.rungs.epochs[claim.rung], "checkpoint": checkpoint}
 
     def give_up(self, claim: Claim) -> None:
         """Leave a network that was asked to whoever asks next."""
@@ -164,6 +186,7 @@ class Study:
             claim, more = worker.next(trials)
             if claim is not None:
                 worker.tell(claim, self._evaluated(claim))
+                self._clear(claim)
             fresh = worker.tally.trials[shown:]
             shown += len(fresh)
             yield from fresh
@@ -181,7 +204,7 @@ class Study:
             if not any(trial.evaluated for trial in self._trials):
                 self._proposals.reach()
             store = Store(self._folder, self.settings, self._manifest)
-            self._worker = Worker(store, self._form, self._proposals)
+            self._worker = Worker(store, self._form, self._proposals, self.settings.rungs)
         return self._worker
 
     def _end(self) -> None:
@@ -192,7 +215,7 @@ class Study:
     def _evaluated(self, claim: Claim) -> Result:
         started = time.perf_counter()
         try:
-            result = self._read(self._evaluate(claim.candidate), claim)
+            result = self._read(self.evaluate(claim.candidate, **self.how_far(claim)), claim)
         except FAILURES as error:
             result = Result({}, failure(error))
         except BaseException:
@@ -206,6 +229,12 @@ class Study:
         _check_metrics({**values, **claim.verdict.values}, self._metrics)
         reason = _fault(values)
         return Result({} if reason else values, reason)
+
+    def _clear(self, claim: Claim) -> None:
+        """Remove what a training that has come to its end would have continued from."""
+        rungs = self.settings.rungs
+        if rungs is not None and claim.rung == rungs.last:
+            self.how_far(claim)["checkpoint"].unlink(missing_ok=True)
 
     def _check_failures(self) -> None:
         tally = self._begin().tally

@@ -19,6 +19,7 @@ class Tally:
         self.first: dict[str, Trial] = {}
         """The first trial of each network, by id."""
         self.draws: set[int] = set()
+        self.partial: list[Trial] = []
         self.evaluated = 0
         """Networks on which an evaluation was spent."""
         self.idle = 0
@@ -33,9 +34,10 @@ class Tally:
         if not trial.evaluated:
             self.idle += 1
             return
-        self.evaluated += 1
+        self.evaluated += not trial.rung
         self.idle = 0
-        self.failures += 1
+        self.failures = self.failures + 1 if trial.state == "failed" else 0
         if trial.state == "complete":
             self.complete.append(trial)
-            self.failures = 0
+        elif trial.state == "partial":
+            self.partial.append(trial)

@@ -13,7 +13,7 @@ from nas.space import Architecture
 
 __all__ = ["Front", "State", "Trial"]
 
-State = Literal["complete", "infeasible", "failed", "repeat"]
+State = Literal["complete", "partial", "infeasible", "failed", "repeat"]
 
 
 @final
@@ -21,8 +21,9 @@ State = Literal["complete", "infeasible", "failed", "repeat"]
 class Trial:
     """One proposal of a search and what became of it.
 
-    `complete`: evaluated. `failed`: its measurement or evaluation went wrong. `infeasible`: outside the
-    budget, hence not evaluated. `repeat`: the network of an earlier trial, hence not evaluated again.
+    `complete`: evaluated. `partial`: trained for a part of the epochs, in a search with rungs. `failed`: its
+    measurement or evaluation went wrong. `infeasible`: outside the budget, hence not evaluated. `repeat`: the
+    network of an earlier trial, hence not evaluated again.
     """
 
     number: int
@@ -39,6 +40,8 @@ class Trial:
     """Time that the evaluation took."""
     measured: tuple[str, ...] = ()
     """Keys of the costs that were measured, not predicted."""
+    rung: int | None = None
+    """Up to which rung it was trained, from 0; None in a search without rungs."""
     draw: int = -1
     """Which proposal of the search it was, from 0; its number, unless several workers search."""
 
@@ -49,7 +52,7 @@ class Trial:
     @property
     def evaluated(self) -> bool:
         """Whether an evaluation was spent on it, in vain or not."""
-        return self.state in ("complete", "failed")
+        return self.state in ("complete", "partial", "failed")
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,6 +64,7 @@ class Trial:
             "violated": list(self.violated),
             "seconds": self.seconds,
             "measured": list(self.measured),
+            "rung": self.rung,
             "draw": self.draw,
         }
 
@@ -76,6 +80,7 @@ class Trial:
                 violated=tuple(values["violated"]),
                 seconds=values["seconds"],
                 measured=tuple(values["measured"]),
+                rung=values.get("rung"),
                 draw=values.get("draw", values["number"]),
             )
         except (KeyError, TypeError) as error:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from nas.search.claim import Claim, known_from_json
 from nas.search.engine import Books, Form
 from nas.search.judge import FAILURES, Verdict, failure
 from nas.search.proposals import Drawn, Proposals
 from nas.search.proposer import Known
+from nas.search.rungs import Rungs
 from nas.search.store import Store
 from nas.search.tally import Tally
 from nas.search.trial import State, Trial
+from nas.space import Candidate
 
 __all__ = ["Result", "Turn", "Worker"]
 
@@ -41,8 +43,9 @@ class Result(NamedTuple):
 class Worker:
     """One of the processes that search in a folder. What it does there, it does while the others wait."""
 
-    def __init__(self, store: Store, form: Form, proposals: Proposals) -> None:
+    def __init__(self, store: Store, form: Form, proposals: Proposals, rungs: Rungs | None) -> None:
         self.tally = Tally()
+        self._rungs = rungs
         self._store = store
         self._form = form
         self._proposals = proposals
@@ -58,13 +61,15 @@ class Worker:
         """Take a network, unless `most` are evaluated or about to be."""
         with self._store.locked():
             self._catch_up()
-            if self.tally.evaluated >= most:
+            if self._rungs is None and self.tally.evaluated >= most:
                 return Turn(None, more=False)
             left = self._take_over()
             running = self._store.claims.running()
-            if left is not None or self.tally.evaluated + len(running) >= most:
-                return Turn(left, more=True)
             draw = max([-1, *self.tally.draws, *running]) + 1
+            left = left or self._promote(draw, running)
+            begun = self.tally.evaluated + sum(not values["rung"] for values in running.values())
+            if left is not None or begun >= most:
+                return Turn(left, more=left is not None or bool(running))
             others = [known_from_json(values) for values in running.values()]
             drawn = self._proposals.draw(draw, self.tally, others)
             if drawn is None:
@@ -112,13 +117,31 @@ class Worker:
                 return claim
         return None
 
+    def _promote(self, draw: int, running: Mapping[int, Mapping[str, Any]]) -> Claim | None:
+        """Claim the network that is to be trained on next, if one is."""
+        if self._rungs is None:
+            return None
+        problem = self._proposals.problem
+        busy = {(values["architecture"]["id"], values["rung"]) for values in running.values()}
+        found = self._rungs.promotion(self.tally.trials, problem.objectives, busy)
+        if found is None:
+            return None
+        trial, rung = found
+        verdict = problem.judge.recall(trial.values, trial.measured)
+        seed = self._proposals.seed_of(self.tally.first[trial.architecture.id].draw)
+        candidate = Candidate(problem.space, trial.architecture, seed=seed)
+        claim = Claim(draw, candidate, verdict, {}, rung)
+        self._store.claims.take(draw, claim.to_json())
+        return claim
+
     def _conclude(self, claim: Claim, result: Result) -> Trial:
-        state: State = "failed" if result.reason else "complete"
+        reached: State = "partial" if self._rungs and claim.rung != self._rungs.last else "complete"
+        state: State = "failed" if result.reason else reached
         known = claim.verdict.values
         values = known if result.reason else {**result.values, **known}
         architecture = claim.candidate.architecture
         trial = Trial(len(self.tally.trials), architecture, state, values, result.reason, draw=claim.draw)
-        trial = replace(trial, seconds=result.seconds, measured=claim.verdict.measured)
+        trial = replace(trial, seconds=result.seconds, measured=claim.verdict.measured, rung=claim.rung)
         self._add(trial, claim.verdict, claim.books)
         self._store.claims.end(claim.draw)
         return trial
@@ -128,7 +151,8 @@ class Worker:
         state, verdict, reason = self._screen(drawn, others)
         if state is None:
             assert drawn.candidate is not None, "what does not build is not evaluated"
-            claim = Claim(drawn.draw, drawn.candidate, verdict, drawn.books)
+            rung = 0 if self._rungs else None
+            claim = Claim(drawn.draw, drawn.candidate, verdict, drawn.books, rung)
             self._store.claims.take(claim.draw, claim.to_json())
             return claim
         number, values, violated = len(self.tally.trials), verdict.values, verdict.violated

@@ -37,12 +37,14 @@ def fit(
     config: TrainConfig,
     *,
     checkpoint: Path | str | None = None,
+    until: int | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
     """Train a model in place on the training images and leave it ready for evaluation.
 
     The model normalizes by their mean and deviation. With `checkpoint`, that file is written after every
-    epoch, and a training that it holds is continued: the result is the same as without the interruption.
+    epoch, and a training that it holds is continued: the result is the same as without the interruption. It
+    stops after `until` epochs of those of the config, if that is given.
     """
     graph, path = model.graph, Path(checkpoint) if checkpoint else None
     if (graph.input_shape, graph.num_classes) != (data.input_shape, data.num_classes):
@@ -56,7 +58,7 @@ def fit(
         state = TrainingState(model, config)
         key = {"graph": graph.id, "data": data.hash, **config.to_json(), "threads": None}
         epochs = state.load(path, key) if path and path.exists() else []
-        for number in range(len(epochs), config.epochs):
+        for number in range(len(epochs), min(until or config.epochs, config.epochs)):
             loss = _train_epoch(state, data, config, number)
             epochs.append(Epoch(number, loss, accuracies(state.result, data.x_val, data.y_val)))
             if path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import final
 
 from nas.data import Data
@@ -30,10 +31,15 @@ class ShortTraining:
     epochs: int = 3
     config: TrainConfig = SHORT_CONFIG
 
-    def __call__(self, candidate: Candidate) -> dict[str, float]:
+    def __call__(
+        self, candidate: Candidate, *, epochs: int | None = None, checkpoint: Path | None = None
+    ) -> dict[str, float]:
+        """Train all epochs, or the first of them only, such that they continue from the checkpoint later."""
         config = replace(self.config, epochs=self.epochs, seed=candidate.seed)
         model = Model(candidate.graph, seed=candidate.seed)
-        accuracies = fit(model, self.data, config).accuracies
+        if checkpoint is not None:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        accuracies = fit(model, self.data, config, checkpoint=checkpoint, until=epochs).accuracies
         return {"accuracy": accuracies[-1]} | {
             f"accuracy@{exit}": value for exit, value in enumerate(accuracies)
         }

@@ -17,7 +17,7 @@ from nas.search import Maximize, Minimize, Study, StudyRecord, read_study
 from nas.search.store import Store
 from nas.space import Candidate, SearchSpace
 
-SCRIPT = Path(__file__).with_name("killed.py")
+SCRIPT = Path(__file__).with_name("searching.py")
 ROOT = SCRIPT.parents[2]
 
 
@@ -39,7 +39,7 @@ def study(space: SearchSpace, tmp_path: Path) -> Study:
 
 
 def run_script(folder: Path, sampler: str, kill_at: int) -> int:
-    command = [sys.executable, str(SCRIPT), str(folder), sampler, str(kill_at)]
+    command = [sys.executable, str(SCRIPT), str(folder), sampler, "30", "--kill-at", str(kill_at)]
     return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False).returncode
 
 

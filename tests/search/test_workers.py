@@ -18,19 +18,19 @@ from nas.space import SearchSpace
 
 Start = Callable[..., Study]
 
-SCRIPT = Path(__file__).with_name("worker.py")
+SCRIPT = Path(__file__).with_name("searching.py")
 ROOT = SCRIPT.parents[2]
 TRIALS = 16
 
 
 def begin(folder: Path, sampler: str, seconds: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(SCRIPT), str(folder), sampler, str(TRIALS), str(seconds)]
+    command = [sys.executable, str(SCRIPT), str(folder), sampler, str(TRIALS), "--seconds", str(seconds)]
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def trained(folder: Path) -> Counter[str]:
     """How often each network was trained to the end."""
-    log = folder.with_suffix(".log")
+    log = folder.with_suffix(".done")
     return Counter(log.read_text().split() if log.exists() else [])
 
 
