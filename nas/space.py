@@ -105,6 +105,10 @@ class SearchSpace:
         space.input_shape, space.num_classes = _checked_shape(input_shape), _checked_classes(num_classes)
         return space
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without what it remembers: for another process, which builds that anew."""
+        return vars(self) | {"_name": self.name, "_memory": {}, "_recent": OrderedDict()}
+
     def resolve(self, answer: Answer) -> Architecture:
         """The architecture that these answers give; `optuna.Trial.suggest_categorical` is an answer."""
         return self._write(answer)[0]

@@ -29,6 +29,7 @@ __all__ = [
     "read_budget",
     "several",
     "shape",
+    "whole_numbers",
 ]
 
 OBJECTIVES = tuple(name for name in METRICS if name != "energy_mj")
@@ -120,6 +121,11 @@ def shape(text: str) -> tuple[int, ...]:
     if len(sizes) != 3:
         raise ArgumentTypeError(f"must be channels,height,width such as 3,32,32, but got {text!r}")
     return tuple(map(positive, sizes))
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers above 0, as in `1,3,9`."""
+    return tuple(positive(part) for part in text.split(","))
 
 
 def _whole(text: str, least: int) -> int:

@@ -16,31 +16,39 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 from nas.budget import Budget
-from nas.cli.arguments import add_energy, add_json, natural, objective, positive, read_budget, several
-from nas.cli.calibrate import measuring, say_drift
+from nas.cli.arguments import (
+    add_energy,
+    add_json,
+    natural,
+    objective,
+    positive,
+    read_budget,
+    several,
+    whole_numbers,
+)
+from nas.cli.calibrate import say_drift
+from nas.cli.clock import Clock, measuring_by
 from nas.cli.front import show_front
-from nas.cli.job import CALIBRATION_FILE, Job, Run, load_search_space
+from nas.cli.job import Job, Run, load_search_space
 from nas.cli.output import say
 from nas.cli.progress import LiveLine
 from nas.data import Data, load_data
 from nas.errors import StudyError, TrainingError
 
 if TYPE_CHECKING:
-    from nas.latency import Calibration, Target
-    from nas.search import StudyRecord
-    from nas.space import SearchSpace
+    from nas.search import Study, StudyRecord, Trial
     from nas.train import ShortTraining
 
 __all__ = ["add_arguments", "execute"]
 
 HOW = {"epochs": 3, "images": None, "threads": 1, "target": "local", "energy": ""}
 """How a new search trains, unless told otherwise; its job keeps it."""
-SOUGHT = {"budget": "", "objectives": (), "sampler": "known-cost", "seed": 0}
+SOUGHT = {"budget": "", "objectives": (), "sampler": "known-cost", "seed": 0, "rungs": None}
 """What it is after; its study keeps it. Objectives follow from the budget."""
 CALIBRATION_S = 30
 
@@ -48,15 +56,20 @@ CALIBRATION_S = 30
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("space", metavar="SPACE", help="search space, as module:attribute")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the search")
-    parser.add_argument("--data", help="digits, fashion-mnist[:FOLDER], npz:FILE or folder:FOLDER")
+    _add_sought(parser)
+    _add_training(parser)
+    _add_measuring(parser)
+    add_json(parser)
+
+
+def _add_sought(parser: ArgumentParser) -> None:
+    """What the search is after."""
     parser.add_argument("--budget", help='such as "macs<=2M, latency<=0.3ms" (default none)')
     parser.add_argument("--trials", type=positive, default=40, help="networks trained in all (default 40)")
     parser.add_argument(
         "--sampler",
         help="known-cost, local, evolution, random, tpe, nsga2 or gp (default known-cost)",
     )
-    parser.add_argument("--epochs", type=positive, help="of each network's training (default 3)")
-    parser.add_argument("--images", type=several, help="training images used per epoch (default all)")
     parser.add_argument(
         "--objective",
         dest="objectives",
@@ -67,7 +80,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "(default: accuracy, and latency_ms if the budget limits it, else macs)",
     )
     parser.add_argument("--seed", type=natural, help="what everything is drawn by (default 0)")
-    parser.add_argument("--threads", type=positive, help="to train and to measure with (default 1)")
+
+
+def _add_measuring(parser: ArgumentParser) -> None:
+    """How latency and energy are known."""
     parser.add_argument("--target", help="where latency is measured, such as tcp://pi:7000 (default local)")
     parser.add_argument("--calibration", type=Path, metavar="FILE", help="of nas calibrate, for this target")
     parser.add_argument(
@@ -78,11 +94,30 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"to calibrate for where there is no calibration yet (default {CALIBRATION_S})",
     )
     add_energy(parser)
-    add_json(parser)
+
+
+def _add_training(parser: ArgumentParser) -> None:
+    """How, and where, networks are trained."""
+    parser.add_argument("--data", help="digits, fashion-mnist[:FOLDER], npz:FILE or folder:FOLDER")
+    parser.add_argument("--epochs", type=positive, help="of each network's training (default 3)")
+    parser.add_argument("--images", type=several, help="training images used per epoch (default all)")
+    parser.add_argument("--threads", type=positive, help="to train and to measure with (default 1)")
+    parser.add_argument(
+        "--rungs",
+        type=whole_numbers,
+        metavar="EPOCHS",
+        help="train in steps, of which a third goes on to the next, such as 1,3,9 (default all at once)",
+    )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="train on the machines of a Ray cluster, or on all processors of this one",
+    )
 
 
 def execute(arguments: Namespace) -> None:
-    from nas.latency import MeasuredLatency
     from nas.search import Study
 
     run = Run.find(arguments.out)
@@ -98,24 +133,19 @@ def execute(arguments: Namespace) -> None:
             **HOW | {name: given[name] for name in (*HOW, "data") if name in given}, data_hash=data.hash
         )
     space = load_search_space(arguments.space).at(data.input_shape, data.num_classes)
-    clock = _Clock.of(arguments, job, space) if _is_timed(sought) else None
+    clock = Clock.of(arguments, job, space) if _is_timed(sought) else None
     study = Study(
         space,
         arguments.out,
         evaluate=_training(job, data),
         costs={"latency_ms": clock.calibration} if clock else {},
-        measure=MeasuredLatency(clock.target) if clock else None,
+        measure=measuring_by(clock, job, arguments.ray is not None) if clock else None,
+        manifest={"data_hash": job.data_hash, "target": clock.target.identity if clock else None},
         **{name: sought[name] for name in SOUGHT},
     )
     if clock and not clock.is_fresh and study.record.evaluated < arguments.trials:
         say_drift(clock.calibration, clock.target, space)
-    with LiveLine() as line:
-        line.count(study.record.evaluated, arguments.trials, "looking for networks within the budget")
-        for _ in study.run(trials=arguments.trials):
-            job.save(arguments.out)  # not earlier: a budget that cannot be met leaves nothing behind
-            if clock:
-                clock.save(arguments.out)
-            line.count(study.record.evaluated, arguments.trials, _summary(study.record))
+    _search(study, arguments, job, clock)
     _check_trained(study.record)
     say(f"{study.record.evaluated} networks trained, {_summary(study.record)}")
     if study.exhausted:
@@ -123,10 +153,32 @@ def execute(arguments: Namespace) -> None:
     show_front(study.record, as_json=arguments.json)
 
 
+def _search(study: Study, arguments: Namespace, job: Job, clock: Clock | None) -> None:
+    """Search here, or on a cluster, and keep what later commands need once there is a trial."""
+    with LiveLine() as line:
+        line.count(study.record.evaluated, arguments.trials, "looking for networks within the budget")
+
+        def keep(trial: Trial) -> None:
+            job.save(arguments.out)  # not earlier: a budget that cannot be met leaves nothing behind
+            if clock:
+                clock.save(arguments.out)
+            line.count(study.record.evaluated, arguments.trials, _summary(study.record))
+
+        if arguments.ray is None:
+            for trial in study.run(trials=arguments.trials):
+                keep(trial)
+            return
+        from nas.search.cluster import run_on_ray
+
+        address = arguments.ray or None
+        run_on_ray(study, trials=arguments.trials, address=address, cpus=job.threads, on_trial=keep)
+
+
 def _given(arguments: Namespace, energy: str) -> dict[str, Any]:
     """The settings on the command line, those left out not among them; `energy` is that of the job."""
     from nas.latency import DeclaredEnergy
     from nas.latency.specs import absolute_spec
+    from nas.search import Rungs
     from nas.search.objective import objective_from_json
 
     given = {name: value for name, value in vars(arguments).items() if value is not None}
@@ -141,6 +193,14 @@ def _given(arguments: Namespace, energy: str) -> dict[str, Any]:
         given["budget"] = str(read_budget(given["budget"], given.get("energy") or energy))
     if "data" in given:
         given["data"] = _absolute(given["data"])
+    if "rungs" in given:
+        given["rungs"] = Rungs(given["rungs"])
+        last = given["rungs"].epochs[-1]
+        if given.setdefault("epochs", last) != last:
+            raise StudyError(
+                f"the last rung must be the whole training, but --rungs ends with {last} and --epochs is "
+                f"{given['epochs']}; leave out --epochs"
+            )
     return given
 
 
@@ -179,36 +239,6 @@ def _training(job: Job, data: Data) -> ShortTraining:
     return ShortTraining(data, job.epochs, replace(SHORT_CONFIG, threads=job.threads, images=job.images))
 
 
-@final
-@dataclass(frozen=True)
-class _Clock:
-    """What tells a search how long networks run."""
-
-    target: Target
-    calibration: Calibration
-    is_fresh: bool
-
-    @staticmethod
-    def of(arguments: Namespace, job: Job, space: SearchSpace) -> _Clock:
-        """The calibration given or kept in the run folder, else a new one."""
-        from nas.latency import Calibration, open_target
-
-        target = open_target(job.target, threads=job.threads, tell=say)
-        kept = arguments.out / CALIBRATION_FILE
-        path = arguments.calibration or (kept if kept.exists() else None)
-        if path is None:
-            *_, measured = measuring(space, target, seconds=arguments.calibrate)
-            return _Clock(target, Calibration.of(space, target.identity, measured), is_fresh=True)
-        calibration = Calibration.load(path)
-        calibration.check(space, target.identity)
-        return _Clock(target, calibration, is_fresh=False)
-
-    def save(self, folder: Path) -> None:
-        """Keep the calibration in the run folder, unless one is there."""
-        if not (folder / CALIBRATION_FILE).exists():
-            self.calibration.save(folder / CALIBRATION_FILE)
-
-
 def _check_trained(record: StudyRecord) -> None:
     """`TrainingError` where a search has nothing to show."""
     if any(trial.state == "complete" for trial in record.trials):
@@ -222,10 +252,12 @@ def _check_trained(record: StudyRecord) -> None:
 
 
 def _summary(record: StudyRecord) -> str:
+    from nas.search import hypervolume_share
+
     rejected = sum(trial.state == "infeasible" for trial in record.trials)
     found = [trial.values["accuracy"] for trial in record.trials if trial.state == "complete"]
     failures = [trial.reason for trial in record.trials if trial.state == "failed"]
-    best = f", best accuracy {max(found):.4f}" if found else ""
+    best = f", hypervolume {hypervolume_share(record):.3f}, best accuracy {max(found):.4f}" if found else ""
     failed = f", {len(failures)} failed, the last because {failures[-1]}" if failures else ""
     causes = ", ".join(f"{key} {count}" for key, count in record.rejections.most_common())
     told = f" ({causes})" if causes else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.bundle import Bundle, undominated
-from nas.report.plots import draw_curves, draw_scatter
+from nas.report.plots import draw_bars, draw_curves, draw_progress, draw_scatter
 from nas.report.points import exit_curves, front_points, level_points
 from nas.report.tables import Table, exit_table, level_table, trial_table
 
@@ -32,6 +32,8 @@ th, td { white-space: nowrap; }
 .number { text-align: right; }
 td:last-child { white-space: normal; }
 """
+LEAST_CURVE = 2  # networks of which a curve is drawn
+MOST_CHOICES = 12  # bars
 MMAC = "million MACs per image (1 MAC = 2 FLOPs)"
 NUMBER = ' class="number"'
 
@@ -74,6 +76,23 @@ def _search_parts(record: StudyRecord, figures: dict[str, Figure]) -> list[str]:
         caption = f"Accuracy after the short training of the search. The front is to {sought}."
         parts.append(_figure("front_macs.png", caption))
     parts.append(_table(trial_table(record.front.trials, settings.objectives)))
+    return parts + _progress_parts(record, figures)
+
+
+def _progress_parts(record: StudyRecord, figures: dict[str, Figure]) -> list[str]:
+    """As `_search_parts`: how the search went, and which choices made the difference."""
+    from nas.search import hypervolume_curve, importances
+
+    curve = hypervolume_curve(record)
+    if len(curve) < LEAST_CURVE:
+        return []
+    figures["progress.png"] = draw_progress(curve)
+    parts = ["<h2>Progress</h2>", _figure("progress.png", "What the front covered after each network.")]
+    shares = importances(record, "accuracy")
+    if shares:
+        figures["choices.png"] = draw_bars(dict(list(shares.items())[:MOST_CHOICES]))
+        caption = "What share of the differences in accuracy each choice has, told by a random forest."
+        parts += ["<h2>Choices that matter</h2>", _figure("choices.png", caption)]
     return parts
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_curves", "draw_scatter"]
+__all__ = ["draw_bars", "draw_curves", "draw_progress", "draw_scatter"]
 
 # Okabe and Ito's colors, which people with any color vision tell apart: https://jfly.uni-koeln.de/color
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -36,6 +36,25 @@ def draw_curves(curves: Mapping[str, tuple[Point, ...]], *, cost: str) -> Figure
     for number, (name, points) in enumerate(curves.items()):
         axes.plot(*_columns(points), "o-", color=COLORS[number % len(COLORS)], linewidth=1.4, label=name)
     axes.legend(frameon=False, loc="best")
+    return figure
+
+
+def draw_progress(shares: Sequence[float]) -> Figure:
+    """What share of the box of all values the front covered after each network."""
+    figure, axes = _axes("networks trained in full", ())
+    axes.set_ylabel("hypervolume, % of the box of all values")
+    axes.step(range(1, len(shares) + 1), [100 * share for share in shares], where="post", color=COLORS[0])
+    axes.set_ylim(bottom=0)
+    return figure
+
+
+def draw_bars(shares: Mapping[str, float]) -> Figure:
+    """Shares of choices, the largest on top."""
+    figure, axes = _axes("share of the differences, %", ())
+    names = list(shares)[::-1]
+    axes.barh(names, [100 * shares[name] for name in names], color=COLORS[0], height=0.6)
+    axes.set_ylabel("")
+    axes.grid(visible=False)
     return figure
 
 

@@ -10,6 +10,7 @@ if find_spec("optuna") is None:
 from nas.interval import Interval as Interval
 from nas.search.adapter import SpaceSampler as SpaceSampler
 from nas.search.analysis import hypervolume_curve as hypervolume_curve
+from nas.search.analysis import hypervolume_share as hypervolume_share
 from nas.search.analysis import importances as importances
 from nas.search.claim import Claim as Claim
 from nas.search.journal import read_study as read_study
@@ -51,6 +52,7 @@ __all__ = [
     "StudyRecord",
     "Trial",
     "hypervolume_curve",
+    "hypervolume_share",
     "importances",
     "read_study",
 ]

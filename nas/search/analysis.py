@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import final
 
 from nas.choices import Option
 from nas.errors import MissingExtraError
-from nas.pareto import hypervolume
+from nas.pareto import dominates, hypervolume
 from nas.search.record import StudyRecord
-from nas.search.trial import Front, Trial
+from nas.search.trial import Trial
 
-__all__ = ["hypervolume_curve", "importances"]
+__all__ = ["hypervolume_curve", "hypervolume_share", "importances"]
 
 _LEAST_TRIALS = 10  # of which anything can be said about choices
 _TREES = 200
@@ -24,26 +25,47 @@ def hypervolume_curve(record: StudyRecord) -> tuple[float, ...]:
     curve of a study that goes on is drawn anew. With one objective it is the way from the worst value to
     the best.
     """
-    objectives = record.settings.objectives
     complete = [trial for trial in record.trials if trial.state == "complete"]
-    if not complete:
-        return ()
-    columns = [[each.loss(trial.values[each.metric]) for trial in complete] for each in objectives]
-    scales = [(min(column), max(column) - min(column) or 1.0) for column in columns]
-    front, curve = Front(objectives, ()), list[float]()
+    box, front, curve = _Box(record, complete), list[Trial](), list[float]()
     for trial in complete:
-        if trial in (front := Front.of((*front.trials, trial), objectives)).trials or not curve:
-            points = [
-                tuple(
-                    (each.loss(best.values[each.metric]) - least) / width
-                    for each, (least, width) in zip(objectives, scales, strict=True)
-                )
-                for best in front
-            ]
-            curve.append(hypervolume(points, (1.0,) * len(objectives)))
-        else:
-            curve.append(curve[-1])
+        beaten = [other for other in front if box.dominates(trial, other)]
+        if not any(box.dominates(other, trial) for other in front):
+            front = [*(other for other in front if other not in beaten), trial]
+        curve.append(box.share(front) if trial in front else curve[-1])
     return tuple(curve)
+
+
+def hypervolume_share(record: StudyRecord) -> float:
+    """The last value of the curve; 0 without any complete trial."""
+    complete = [trial for trial in record.trials if trial.state == "complete"]
+    return _Box(record, complete).share(record.front.trials)
+
+
+@final
+class _Box:
+    """All values that complete trials have, from the best to the worst of each objective."""
+
+    def __init__(self, record: StudyRecord, complete: Sequence[Trial]) -> None:
+        self._objectives = record.settings.objectives
+        columns = list(zip(*map(self._losses, complete), strict=True))
+        self._scales = [(min(column), max(column) - min(column) or 1.0) for column in columns]
+
+    def share(self, front: Sequence[Trial]) -> float:
+        """What part of the box some trials dominate."""
+        points = [
+            tuple(
+                (loss - least) / width
+                for loss, (least, width) in zip(self._losses(trial), self._scales, strict=True)
+            )
+            for trial in front
+        ]
+        return hypervolume(points, (1.0,) * len(self._objectives))
+
+    def dominates(self, one: Trial, other: Trial) -> bool:
+        return dominates(self._losses(one), self._losses(other))
+
+    def _losses(self, trial: Trial) -> tuple[float, ...]:
+        return tuple(each.loss(trial.values[each.metric]) for each in self._objectives)
 
 
 def importances(record: StudyRecord, metric: str) -> dict[str, float]:

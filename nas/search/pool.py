@@ -16,8 +16,7 @@ __all__ = ["Pool"]
 
 _TRIED = 32  # random networks, after which it is asked whether it is worth going on with them
 _LEAST_SHARE = 0.1  # of random networks that fit; where fewer do, networks are reached from those that fit
-_TRIES = 3  # draws per network wanted, before the pool is given up as exhausted
-_LEAST_TRIES = 100  # draws for a few networks
+_PATIENCE = 100  # draws in a row that give no new network
 _STEPS = 4  # mutations that lead away from a network where random ones do not fit
 _CROSSED = 0.4  # share of offspring that has two parents
 _TWICE = 0.25  # share of mutations that change a second choice
@@ -55,13 +54,14 @@ class Pool:
 
     def _draw(self, count: int, draw: Callable[[], Known | None]) -> list[Known]:
         found: list[Known] = []
-        for _ in range(max(_LEAST_TRIES, _TRIES * count)):
-            if len(found) == count:
-                break
+        idle = 0
+        while len(found) < count and idle < _PATIENCE:
             known = draw()
+            idle += 1
             if known is not None and known.fits and known.architecture.id not in self._seen:
                 self._seen.add(known.architecture.id)
                 found.append(known)
+                idle = 0
         return found
 
     def _assess(self, draw: Callable[[], Architecture]) -> Known | None:

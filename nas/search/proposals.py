@@ -46,7 +46,6 @@ class Proposals:
         self,
         problem: Problem,
         sampler: str | Proposer | BaseSampler,
-        form: Form,
         settings: Settings,
     ) -> None:
         self.problem = problem
@@ -54,7 +53,8 @@ class Proposals:
         self._seed = settings.seed
         self._rungs = settings.rungs
         own = isinstance(make_sampler(sampler, 0), Proposer)
-        self._engine = None if own else Engine(form, problem.objectives)
+        self.form = Form(problem.space, [objective.metric for objective in problem.objectives])
+        self._engine = None if own else Engine(self.form, problem.objectives)
         self._reached: Architecture | None = None
 
     def reach(self) -> None:
@@ -74,6 +74,7 @@ class Proposals:
 
     def learn(self, trial: Trial, done: FrozenTrial) -> None:
         """Take in a stored trial."""
+        self.form.learn(done.distributions)
         if self._engine is not None:
             self._engine.learn(trial.draw, done)
 

@@ -24,7 +24,7 @@ _TYPES = {"space": str, "num_classes": int, "budget": str, "sampler": str, "seed
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Settings:
     """What a study is about; a folder holds one study, so these may not change when it continues."""
 

@@ -14,7 +14,6 @@ from optuna.samplers import BaseSampler
 from nas.budget import Budget
 from nas.errors import StudyError
 from nas.search.claim import Claim
-from nas.search.engine import Form
 from nas.search.journal import check_folder, read_study
 from nas.search.judge import FAILURES, CostFunction, Judge, MeasureFunction, failure, to_number
 from nas.search.objective import Objective
@@ -22,7 +21,7 @@ from nas.search.proposals import Proposals
 from nas.search.proposer import Problem, Proposer
 from nas.search.record import Settings, StudyRecord
 from nas.search.rungs import Rungs
-from nas.search.sampler import make_sampler, sampler_name
+from nas.search.sampler import sampler_name
 from nas.search.store import Store
 from nas.search.trial import Front, Trial
 from nas.search.worker import Result, Worker
@@ -55,11 +54,12 @@ class Study:
     had begun, another evaluates. The folder can be opened with optuna-dashboard.
 
     `sampler` is a name of `SAMPLERS`, a `Proposer` or a sampler of Optuna. What `manifest` says is kept in
-    the folder for who wants to repeat the search, such as a hash of the data.
+    the folder for who wants to repeat the search, such as a hash of the data. With `rungs`, `evaluate` is
+    called with `epochs` and `checkpoint` too: it trains up to this epoch, and goes on from that file if it
+    is there. `trials` counts the networks begun, and only those trained to the last rung are in the front.
 
-    With `rungs`, `evaluate` is called with `epochs` and `checkpoint` too: it trains up to this epoch, and
-    goes on from that file if it is there. `trials` counts the networks begun, and only those trained to the
-    last rung are in the front.
+    `exhausted` says whether the last run ended because no other network within the budget was found,
+    `waiting` whether nothing was left to ask while others still ran.
     """
 
     def __init__(
@@ -79,31 +79,26 @@ class Study:
     ) -> None:
         budget = Budget.parse(budget) if isinstance(budget, str) else budget
         _check_objectives(objectives)
-        make_sampler(sampler, seed)
         self.settings = Settings(
-            space=space.name,
-            input_shape=space.input_shape,
-            num_classes=space.num_classes,
-            objectives=tuple(objectives),
-            budget=str(budget),
-            sampler=sampler_name(sampler),
-            seed=seed,
-            rungs=rungs,
+            space.name,
+            space.input_shape,
+            space.num_classes,
+            tuple(objectives),
+            str(budget),
+            sampler_name(sampler),
+            seed,
+            rungs,
         )
-        self.exhausted = False
-        """Whether the last run ended because no other network within the budget was found."""
-        self.waiting = False
-        """Whether nothing was left to ask while others still ran."""
+        self.exhausted = self.waiting = False
         self.space = space
         self.evaluate = evaluate
-        self._folder = Path(folder)
-        self._manifest = dict(manifest or {})
+        self.folder = Path(folder)
+        self._manifest = manifest or {}
         self._metrics = tuple(objective.metric for objective in objectives)
-        self._form = Form(space, self._metrics)
         judge = Judge(budget, self._metrics, costs or {}, measure)
         problem = Problem(space, judge, tuple(objectives), budget)
-        self._proposals = Proposals(problem, sampler, self._form, self.settings)
-        stored = check_folder(self._folder, self.settings)
+        self._proposals = Proposals(problem, sampler, self.settings)
+        stored = check_folder(self.folder, self.settings)
         self._trials: Sequence[Trial] = read_study(folder).trials if stored else ()
         self._worker: Worker | None = None
 
@@ -173,7 +168,7 @@ class Study:
         """With what else `evaluate` is called in a search with rungs: `epochs` and `checkpoint`."""
         if self.settings.rungs is None or claim.rung is None:
             return {}
-        checkpoint = self._folder.absolute() / "checkpoints" / f"{claim.candidate.id}.safetensors"
+        checkpoint = self.folder.absolute() / "checkpoints" / f"{claim.candidate.id}.safetensors"
         return {"epochs": self.settings.rungs.epochs[claim.rung], "checkpoint": checkpoint}
 
     def give_up(self, claim: Claim) -> None:
@@ -203,8 +198,8 @@ class Study:
         if self._worker is None:
             if not any(trial.evaluated for trial in self._trials):
                 self._proposals.reach()
-            store = Store(self._folder, self.settings, self._manifest)
-            self._worker = Worker(store, self._form, self._proposals, self.settings.rungs)
+            store = Store(self.folder, self.settings, self._manifest)
+            self._worker = Worker(store, self._proposals, self.settings.rungs)
         return self._worker
 
     def _end(self) -> None:

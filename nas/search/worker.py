@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, final
 
 from nas.search.claim import Claim, known_from_json
-from nas.search.engine import Books, Form
+from nas.search.engine import Books
 from nas.search.judge import FAILURES, Verdict, failure
 from nas.search.proposals import Drawn, Proposals
 from nas.search.proposer import Known
@@ -43,11 +43,10 @@ class Result(NamedTuple):
 class Worker:
     """One of the processes that search in a folder. What it does there, it does while the others wait."""
 
-    def __init__(self, store: Store, form: Form, proposals: Proposals, rungs: Rungs | None) -> None:
+    def __init__(self, store: Store, proposals: Proposals, rungs: Rungs | None) -> None:
         self.tally = Tally()
         self._rungs = rungs
         self._store = store
-        self._form = form
         self._proposals = proposals
         with store.locked():
             self._catch_up()
@@ -92,11 +91,10 @@ class Worker:
         """Take in what was stored since, by whomever."""
         for trial, done in self._store.news():
             self.tally.add(trial)
-            self._form.learn(done.distributions)
             self._proposals.learn(trial, done)
 
     def _add(self, trial: Trial, verdict: Verdict, books: Books) -> None:
-        self._store.add(self._form.of(trial, verdict.excess, books))
+        self._store.add(self._proposals.form.of(trial, verdict.excess, books))
         self._catch_up()
 
     def _take_over(self) -> Claim | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 from statistics import mean
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, sleep
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ CALIBRATIONS = "calibrations.csv"
 VISITS, VISIT_S = 6, 0.15  # to networks not seen
 REPEATS = ("odd_visits_ms", "even_visits_ms")
 REPEATED_PCT = 2.0  # beyond which a space is run again
+QUIET_NETWORKS, QUIET_PCT, QUIET_PAUSE_S = 8, 1.5, 10  # a quiet machine, and how often it is asked for
+PATIENCE_S = 1200  # that a whole run waits for it, at most
 PARTS = ((0, 2), (1, 2), (0, 1))  # the odd visits, the even ones, all
 TABLE_NETWORKS = 20  # for which layers are measured alone too, which takes long
 
@@ -38,11 +40,25 @@ def collect(record: Record, target: Target, *, seconds: float, networks: int, ru
     A space whose unseen networks did not repeat met a disturbed phase of the machine: it is run again, a
     few times at most, calibration and all. Which run counts is decided by that alone, see `quietest`.
     """
+    patience_s = PATIENCE_S if runs > 1 else 0.0
     for run in range(runs):
         for name in SPACES:
             own = [row for row in record.rows(CALIBRATIONS) if row["space"] == name]
             if len(own) == run and all(float(row["repeat_pct"]) > REPEATED_PCT for row in own):
+                patience_s = _await_quiet(target, name, patience_s)
                 _run(record, target, name, run, seconds=seconds, networks=networks)
+
+
+def _await_quiet(target: Target, name: str, patience_s: float) -> float:
+    """Wait until networks of a space repeat as where nobody else slows them; how long is left to wait."""
+    graphs, end = _unseen(load(name), set(), QUIET_NETWORKS), monotonic() + patience_s
+    while monotonic() < end:
+        visits = _visited(target, graphs)
+        odd, even = (np.array([_counted_ms(each[start::2]) for each in visits]) for start in (0, 1))
+        if _mape(odd, even) <= QUIET_PCT:
+            break
+        sleep(QUIET_PAUSE_S)
+    return max(0.0, end - monotonic())
 
 
 def _run(record: Record, target: Target, name: str, run: int, *, seconds: float, networks: int) -> None:

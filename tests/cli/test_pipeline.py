@@ -196,6 +196,7 @@ def test_report_writes_a_page(nas: Nas, run_folder: Path, tmp_path: Path) -> Non
         "front_macs.png",
         "front_ms.png",
         "exits.png",
+        "progress.png",
     }
 
 
