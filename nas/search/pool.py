@@ -58,25 +58,26 @@ class Pool:
         while len(found) < count and idle < _PATIENCE:
             known = draw()
             idle += 1
-            if known is not None and known.fits and known.architecture.id not in self._seen:
+            if known is not None and known.fits:
                 self._seen.add(known.architecture.id)
                 found.append(known)
                 idle = 0
         return found
 
     def _assess(self, draw: Callable[[], Architecture]) -> Known | None:
-        """What is drawn with its costs; None where the choices build no network."""
+        """What is drawn, with its costs; None where it builds no network, or one that was seen."""
         try:
-            return self._problem.assess(draw())
+            architecture = draw()
         except SpaceError:
             return None
+        return None if architecture.id in self._seen else self._problem.assess(architecture)
 
     def _anywhere(self) -> Known | None:
         if self._starts and self._tried >= _TRIED and self._fitted < _LEAST_SHARE * self._tried:
             return self._drift()
-        self._tried += 1
         known = self._assess(lambda: self._problem.space.sample(self._rng))
-        self._fitted += known is not None and known.fits
+        self._tried += 1
+        self._fitted += known is None or known.fits
         return known
 
     def _drift(self) -> Known | None:

@@ -1,0 +1,58 @@
+"""Searches beside those that users could pick instead: by networks trained, and what they cost."""
+
+from __future__ import annotations
+
+import search_cost
+import search_kill
+import search_table
+import twins_table
+from record import Record
+
+PEERS = ("local", "evolution", "random", "tpe", "nsga2", "gp", *search_table.PLAIN)
+
+
+def main() -> None:
+    record = Record("search", __doc__ or "")
+    quick = record.quick
+    networks = 30 if quick else search_table.NETWORKS
+    twins_table.collect(record, networks=150 if quick else 10_000)
+    samplers = ("known-cost", "random") if quick else ("known-cost",)
+    search_table.collect(record, seeds=1 if quick else 20, networks=networks, samplers=samplers)
+    if not quick:
+        search_table.collect(record, seeds=20, networks=networks, samplers=PEERS)
+    search_cost.collect(record, trials=200 if quick else 5000, tight=10 if quick else 100)
+    search_kill.collect(record, runs=3 if quick else 100)
+    curves = search_table.curves(record)
+    search_table.plot(curves, record.raw)
+    headline = {
+        **search_table.figures(curves, record, networks),
+        **search_cost.figures(record),
+        **search_kill.figures(record.rows(search_kill.FILE)),
+    }
+    record.finish(
+        headline, f"{NOTES}\n{search_table.markdown(curves)}\n{search_cost.markdown(record)}{PICTURES}"
+    )
+
+
+NOTES = """
+`tables.csv`: for each problem, sampler and seed the networks in the order in which they were evaluated;
+every answer stands in a table, so nothing is trained. `macro` is NAS-Bench-Macro
+(https://arxiv.org/abs/2103.11922; set NAS_TABLES to the folder of its parquet file), hypervolume with
+reference point (12 % error, 106 MMAC) over that of all 6,561 rows. `twins` is a space of this project with
+conditional choices and twins, of which every network was trained for `twins.csv`; its reference point is
+the median error and the largest network. With a bound the regret is the error of the best network within it
+so far, minus the least in the table, in points. `optuna-` is Optuna without this project: there repeated
+networks count, and so do those over the bound. All known-cost searches are the same, untuned, through the
+public `Study`.
+
+`kills.csv`: searches of 24 networks by 1, 2 and 4 processes, one of which is killed at random moments and
+started again. `lost`: networks that were stored once and are no more, or missing at the end; `repeated`:
+trained to the end or stored twice; `stuck`: processes that did not end, and claims left over.
+"""
+
+PICTURES = """
+![Hypervolume and regret](curves.png)
+"""
+
+if __name__ == "__main__":
+    main()

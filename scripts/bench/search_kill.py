@@ -1,0 +1,124 @@
+"""Searches whose processes are killed at random moments, and what is missing or done twice afterwards.
+
+As a program it is one worker: search_kill.py FOLDER SAMPLER.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import twins
+from record import ROOT, Record, Row
+
+from nas import Candidate
+from nas.cost import Cost
+from nas.search import Maximize, Minimize, Study, read_study
+
+FILE = "kills.csv"
+TRIALS = 24
+WORKERS = (1, 2, 4)
+SAMPLERS = ("known-cost", "random", "tpe", "nsga2")
+TIMEOUT_S = 120
+
+
+def collect(record: Record, *, runs: int) -> None:
+    """One row per search that was killed, once or several times, and then finished."""
+    for number in range(len(record.rows(FILE)), runs):
+        workers = WORKERS[number % len(WORKERS)]
+        sampler = SAMPLERS[number // len(WORKERS) % len(SAMPLERS)]
+        record.add(
+            FILE, {"run": number, "workers": workers, "sampler": sampler, **_run(workers, sampler, number)}
+        )
+
+
+def _run(workers: int, sampler: str, seed: int) -> dict[str, object]:
+    rng = Random(seed)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "study"
+        running = [_start(folder, sampler) for _ in range(workers)]
+        kills, stored, end = 0, set[str](), time.monotonic() + TIMEOUT_S
+        while kills < 2 * workers and time.monotonic() < end:
+            time.sleep(rng.uniform(0.2, 2.5))
+            victim = rng.randrange(workers)
+            if running[victim].poll() == 0:
+                break
+            running[victim].kill()
+            running[victim].wait()
+            kills += 1
+            stored |= _stored(folder)
+            running[victim] = _start(folder, sampler)
+        stuck = sum(_wait(process, end) != 0 for process in running)
+        return {"kills": kills, **_faults(folder, stored, stuck)}
+
+
+def _start(folder: Path, sampler: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, __file__, str(folder), sampler]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+
+
+def _wait(process: subprocess.Popen[bytes], end: float) -> int:
+    try:
+        return process.wait(max(0.1, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _stored(folder: Path) -> set[str]:
+    """Networks with a result in the folder; it must open at any moment."""
+    if not (folder / "study.json").exists():
+        return set()
+    return {trial.architecture.id for trial in read_study(folder).trials if trial.evaluated}
+
+
+def _faults(folder: Path, stored: set[str], stuck: int) -> dict[str, int]:
+    """What was stored once and is lost, trained to the end twice, or left unfinished."""
+    trials = read_study(folder).trials
+    complete = [trial.architecture.id for trial in trials if trial.evaluated]
+    log = folder.with_suffix(".log").read_text().split()
+    trained_twice = sum(count > 1 for count in Counter(log).values())
+    stored_twice = len(complete) - len(set(complete))
+    return {
+        "evaluated": len(complete),
+        "lost": len(stored - set(complete)) + abs(TRIALS - len(complete)),
+        "repeated": trained_twice + stored_twice,
+        "stuck": stuck + len(list((folder / "running").glob("*"))),
+    }
+
+
+def figures(rows: list[Row]) -> dict[str, int]:
+    """Totals over all runs."""
+    total = {key: sum(int(row[key]) for row in rows) for key in ("lost", "repeated", "stuck", "kills")}
+    return {
+        "kill9_runs": len(rows),
+        "kill9_kills": total["kills"],
+        **{f"kill9_{key}": total[key] for key in ("lost", "repeated", "stuck")},
+    }
+
+
+def work(folder: Path, sampler: str) -> None:
+    """Search as one worker; each training takes some time and leaves a line when it ends."""
+
+    def evaluate(candidate: Candidate) -> dict[str, float]:
+        rng = Random(candidate.seed)
+        time.sleep(rng.uniform(0.01, 0.2))
+        with folder.with_suffix(".log").open("a") as log:
+            log.write(f"{candidate.id}\n")
+        return {"accuracy": Cost.of(candidate.graph).params ** 0.5 / 100 + rng.uniform(0, 0.01)}
+
+    objectives = [Maximize("accuracy"), Minimize("macs")]
+    study = Study(
+        twins.space, folder, objectives=objectives, evaluate=evaluate, sampler=sampler, budget="macs<=60K"
+    )
+    for _ in study.run(trials=TRIALS):
+        pass
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]), sys.argv[2])
