@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, final
 
+import optuna
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
@@ -14,12 +15,13 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.budget import Budget
 from nas.choices import Option, answers_from
 from nas.errors import SpaceError, StudyError
+from nas.search.engine import Form
 from nas.search.judge import CostFunction, Judge
 from nas.search.objective import Objective
 from nas.search.proposer import History, Known, Problem, Proposer
 from nas.search.sampler import make_sampler
 from nas.search.trial import Trial
-from nas.space import SearchSpace
+from nas.space import Candidate, SearchSpace
 
 __all__ = ["SpaceSampler"]
 
@@ -28,14 +30,12 @@ __all__ = ["SpaceSampler"]
 class SpaceSampler(BaseSampler):
     """A sampler of Optuna that knows the search space, hence what networks cost.
 
-    For an objective that builds its network by `space.candidate(trial.suggest_categorical)`:
-
         sampler = SpaceSampler(space, [Maximize("accuracy"), Minimize("macs")], budget="macs<=10M")
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+        candidate = sampler.candidate(study.ask())
 
     `objectives` are those of the study in its order, `proposer` a name of `SAMPLERS` (known-cost, local or
-    evolution) or a `Proposer`. Parameters that are no choices of the space are drawn at random. A choice
-    whose options depend on other choices is an error in a study of Optuna; `nas.search.Study` takes it.
+    evolution) or a `Proposer`. Parameters that are no choices of the space are drawn at random.
     """
 
     def __init__(
@@ -59,8 +59,20 @@ class SpaceSampler(BaseSampler):
         self._proposer = made
         self._seed = seed
         self._others = RandomSampler(seed=seed)
+        self._form = Form(space, [objective.metric for objective in objectives])
         self._known: dict[int, Known | None] = {}
         self._proposals: dict[int, dict[str, Option]] = {}
+
+    def candidate(self, trial: optuna.Trial) -> Candidate:
+        """The network of a trial, which is asked its choices.
+
+        Like `space.candidate(trial.suggest_categorical)`, but the options of a choice may depend on others.
+        """
+        for other in trial.study.get_trials(deepcopy=False):
+            self._form.learn(_choices_of(other))
+        return self._problem.space.candidate(
+            lambda name, options: trial.suggest_categorical(self._form.key(name, options), options)
+        )
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
@@ -92,6 +104,7 @@ class SpaceSampler(BaseSampler):
         running: list[Known] = []
         seen: set[str] = set()
         for other in study.get_trials(deepcopy=False):
+            self._form.learn(_choices_of(other))
             known = self._network(other) if other.number != trial.number else None
             if known is None:
                 continue
@@ -103,14 +116,18 @@ class SpaceSampler(BaseSampler):
                 running.append(known)
         history = History(complete, running, seen)
         found = self._proposer.propose(self._problem, history, self._random(trial, "proposal"))
-        return dict(found.choices) if found else {}
+        return self._form.choices(found)[0] if found else {}
 
     def _network(self, trial: FrozenTrial) -> Known | None:
         """The network of a trial with its costs; None where its choices build none, or are not all asked."""
         if trial.number in self._known:
             return self._known[trial.number]
         try:
-            known = self._problem.assess(self._problem.space.resolve(answers_from(trial.params)))
+            known = self._problem.assess(
+                self._problem.space.resolve(
+                    lambda name, options: answers_from(trial.params)(self._form.key(name, options), options)
+                )
+            )
         except SpaceError:
             known = None
         if known is not None or trial.state.is_finished():
@@ -119,6 +136,14 @@ class SpaceSampler(BaseSampler):
 
     def _random(self, trial: FrozenTrial, purpose: str) -> Random:
         return Random(f"{self._seed} {trial.number} {purpose}")
+
+
+def _choices_of(trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    return {
+        name: distribution
+        for name, distribution in trial.distributions.items()
+        if isinstance(distribution, CategoricalDistribution)
+    }
 
 
 _ABSENT = object()

@@ -9,8 +9,11 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, final
+
+from nas.errors import StudyError
 
 __all__ = ["Claims", "Left"]
 
@@ -33,11 +36,17 @@ class Claims:
 
     def take(self, number: int, claim: Mapping[str, Any]) -> None:
         """Claim what is new, or what a worker that has ended had claimed."""
-        self._folder.mkdir(exist_ok=True)
-        file = self._path(number).open("w")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._held[number] = file
-        self.finish(number, claim)
+        try:
+            self._folder.mkdir(exist_ok=True)
+            file = self._held[number] = self._path(number).open("w")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.finish(number, claim)
+        except OSError as error:
+            self.end(number)
+            raise StudyError(
+                f"a study must be able to write to its folder, but {error}; nothing stored before is lost: "
+                "make room, and search in this folder again"
+            ) from None
 
     def finish(self, number: int, result: Mapping[str, Any]) -> None:
         """Write down what was found, for the case that this worker ends before it is stored."""
@@ -47,8 +56,14 @@ class Claims:
     def end(self, number: int) -> None:
         """Remove a claim of this worker, or of one that has ended."""
         self._path(number).unlink(missing_ok=True)
-        if number in self._held:
-            self._held.pop(number).close()
+        self.leave(number)
+
+    def leave(self, number: int) -> None:
+        """Go on as if this worker had ended: whoever comes next takes over a claim of it, and its result."""
+        file = self._held.pop(number, None)
+        if file is not None:
+            with suppress(OSError):  # what it could not write before
+                file.close()
 
     @property
     def held(self) -> bool:

@@ -17,6 +17,7 @@ __all__ = ["Pool"]
 _TRIED = 32  # random networks, after which it is asked whether it is worth going on with them
 _LEAST_SHARE = 0.1  # of random networks that fit; where fewer do, networks are reached from those that fit
 _PATIENCE = 100  # draws in a row that give no new network
+_TRIES = 2  # draws per network wanted; where half are not new, the rest is not worth the time
 _STEPS = 4  # mutations that lead away from a network where random ones do not fit
 _CROSSED = 0.4  # share of offspring that has two parents
 _TWICE = 0.25  # share of mutations that change a second choice
@@ -55,7 +56,9 @@ class Pool:
     def _draw(self, count: int, draw: Callable[[], Known | None]) -> list[Known]:
         found: list[Known] = []
         idle = 0
-        while len(found) < count and idle < _PATIENCE:
+        for _ in range(max(_PATIENCE, _TRIES * count)):
+            if len(found) == count or idle == _PATIENCE:
+                break
             known = draw()
             idle += 1
             if known is not None and known.fits:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, final
 
 import optuna
 from optuna.storages import JournalStorage
@@ -54,9 +54,17 @@ class Store:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Alone in the folder: others wait."""
-        with (self._folder / "study.lock").open("a") as file:
+        with self._lock() as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def _lock(self) -> IO[str]:
+        try:
+            return (self._folder / "study.lock").open("a")
+        except OSError as error:
+            raise StudyError(
+                f"a study must be able to write to its folder, but {error}; use another"
+            ) from None
 
     def news(self) -> list[tuple[Trial, FrozenTrial]]:
         """Trials stored since this was last asked, by whomever, also as Optuna has them."""

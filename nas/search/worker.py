@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, final
 
@@ -77,10 +78,15 @@ class Worker:
 
     def tell(self, claim: Claim, result: Result) -> Trial:
         """Store an evaluated network with its metrics, or the reason why it has failed."""
-        self._store.claims.finish(claim.draw, result._asdict())
-        with self._store.locked():
-            self._catch_up()
-            return self._conclude(claim, result)
+        with suppress(OSError):  # the journal will say what is wrong
+            self._store.claims.finish(claim.draw, result._asdict())
+        try:
+            with self._store.locked():
+                self._catch_up()
+                return self._conclude(claim, result)
+        except BaseException:
+            self._store.claims.leave(claim.draw)
+            raise
 
     def give_up(self, claim: Claim) -> None:
         """Leave a network to whoever comes next."""

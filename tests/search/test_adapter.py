@@ -7,6 +7,7 @@ from nas.cost import Cost
 from nas.errors import StudyError
 from nas.search import Maximize, Minimize, SpaceSampler
 from nas.space import SearchSpace
+from search_spaces.mobile import space as mobile
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,19 @@ def test_a_space_that_is_exhausted_goes_on_at_random(space: SearchSpace) -> None
         space.candidate(trial.suggest_categorical)
         study.tell(trial, [0.5, 300.0])
     assert len(study.trials) == 5
+
+
+def test_options_may_depend_on_other_choices() -> None:
+    sampler = SpaceSampler(mobile.at((1, 8, 8), 10), [Minimize("macs"), Maximize("accuracy")])
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+    ids = []
+    for number in range(12):
+        trial = study.ask()
+        candidate = sampler.candidate(trial)
+        ids.append(candidate.id)
+        study.tell(trial, [Cost.of(candidate.graph).macs, number / 12])
+    assert len(set(ids)) == 12
+    assert {trial.params["block"] for trial in study.trials} == {"inverted", "separable"}
 
 
 def test_samplers_of_optuna_are_not_for_it(space: SearchSpace) -> None:

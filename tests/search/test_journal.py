@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -133,6 +134,42 @@ def test_folder_that_is_a_file(space: SearchSpace, tmp_path: Path) -> None:
     study = Study(space, path, objectives=[Maximize("accuracy")], evaluate=evaluate)
     with pytest.raises(StudyError, match="must be able to write"):
         next(study.run(trials=1))
+
+
+def test_a_folder_that_cannot_be_written_to(study: Study, tmp_path: Path) -> None:
+    list(study.run(trials=3))
+    stored = (tmp_path / "run/study.journal").read_bytes()
+    for path in (tmp_path / "run", tmp_path / "run/study.lock", tmp_path / "run/study.journal"):
+        path.chmod(0o500)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # whom nothing here belongs to
+    try:
+        with pytest.raises(StudyError, match=r"must be able to write to its folder, but .*denied"):
+            next(study.run(trials=9))
+    finally:
+        os.seteuid(user)
+    assert (tmp_path / "run/study.journal").read_bytes() == stored
+
+
+@pytest.mark.parametrize("room", [1, 300, 700, 1500])
+def test_no_room_on_the_disk(room: int, study: Study, tmp_path: Path) -> None:
+    first = list(study.run(trials=4))
+    journal = tmp_path / "run/study.journal"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size + room, before[1]))
+    try:
+        with pytest.raises(StudyError, match=r"must be able to write to its .*, but .*File too large"):
+            list(study.run(trials=40))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    kept = read_study(tmp_path / "run").trials
+    assert kept[: len(first)] == tuple(first)
+    list(study.run(trials=12))
+    evaluated = [trial.architecture.id for trial in study.trials if trial.evaluated]
+    assert len(evaluated) == len(set(evaluated)) == 12
+    assert study.trials[: len(kept)] == kept
+    assert not list((tmp_path / "run/running").iterdir())
 
 
 def test_optuna_sees_what_we_see(study: Study, tmp_path: Path) -> None:
