@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any, final
 
 import optuna
@@ -31,14 +32,16 @@ __all__ = ["JournalFile", "check_folder", "load_study", "quiet_optuna", "read_st
 
 @final
 class JournalFile(BaseJournalBackend):
-    """Lines of JSON in a file, each written at once and flushed to the disk.
+    """Lines of JSON in a file, each written at once, so that no end of the process can lose it.
 
     Optuna's own file backend fails for good after a torn line, and can leave a lock behind that stops the
-    next process. Whoever appends must hold the folder's lock.
+    next process. Whoever appends must hold the folder's lock. That lines are on the disk, hence survive an
+    end of the machine, is not waited for: it takes longer than all else.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._flusher = _Flusher(path)
         self._read = 0
         self._offset = 0
 
@@ -62,10 +65,10 @@ class JournalFile(BaseJournalBackend):
                 end = _drop_torn_line(file)
                 try:
                     _write(file, text.encode())
-                    os.fsync(file.fileno())
                 except OSError:
                     file.truncate(end)
                     raise
+            self._flusher.flush()
         except OSError as error:
             raise StudyError(
                 f"a study must be able to write to its journal, but {error}; nothing stored before is lost: "
@@ -90,6 +93,41 @@ class JournalFile(BaseJournalBackend):
                 f"{self.path} must hold one JSON object per line, but line {self._read} is damaged; "
                 "restore it from a copy"
             ) from None
+
+
+@final
+class _Flusher:
+    """Brings what was written to a file onto the disk, in a thread of its own while there is any."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._wanted = self._running = False
+        self._error: OSError | None = None
+
+    def flush(self) -> None:
+        """Begin to; raises what went wrong the last time."""
+        with self._lock:
+            error, self._error = self._error, None
+            self._wanted = True
+            if not self._running:
+                self._running = True
+                Thread(target=self._run, daemon=True).start()
+        if error is not None:
+            raise error
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._wanted:
+                    self._running = False
+                    return
+                self._wanted = False
+            try:
+                with self._path.open("rb") as file:
+                    os.fsync(file.fileno())
+            except OSError as error:
+                self._error = error
 
 
 def _write(file: RawIOBase, data: bytes) -> None:
