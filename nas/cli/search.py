@@ -243,7 +243,10 @@ def _check_trained(record: StudyRecord) -> None:
     """`TrainingError` where a search has nothing to show."""
     if any(trial.state == "complete" for trial in record.trials):
         return
-    if not record.evaluated:
+    partial = sum(trial.state == "partial" for trial in record.trials)
+    if partial:
+        found = f"none of {record.evaluated} networks came to the last rung yet; ask for more --trials"
+    elif not record.evaluated:
         found = f"none of {len(record.trials)} proposed was within the budget; widen it"
     else:
         reason = [trial.reason for trial in record.trials if trial.state == "failed"][-1]

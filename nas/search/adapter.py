@@ -19,6 +19,7 @@ from nas.search.engine import Form
 from nas.search.judge import CostFunction, Judge
 from nas.search.objective import Objective
 from nas.search.proposer import History, Known, Problem, Proposer
+from nas.search.repair import Walk
 from nas.search.sampler import make_sampler
 from nas.search.trial import Trial
 from nas.space import Candidate, SearchSpace
@@ -116,6 +117,9 @@ class SpaceSampler(BaseSampler):
                 running.append(known)
         history = History(complete, running, seen)
         found = self._proposer.propose(self._problem, history, self._random(trial, "proposal"))
+        if found is None:
+            walk = Walk(self._problem.space, self._problem.judge, self._random(trial, "walk"))
+            found = walk.find(seen, [each.architecture for each in complete])
         return self._form.choices(found)[0] if found else {}
 
     def _network(self, trial: FrozenTrial) -> Known | None:

@@ -38,11 +38,13 @@ class Claims:
         """Claim what is new, or what a worker that has ended had claimed."""
         try:
             self._folder.mkdir(exist_ok=True)
-            file = self._held[number] = self._path(number).open("w")
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part = self._path(number).with_suffix(".part")
+            self._held[number] = part.open("w")
+            fcntl.flock(self._held[number], fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.finish(number, claim)
+            part.replace(self._path(number))
         except OSError as error:
-            self.end(number)
+            self.leave(number)
             raise StudyError(
                 f"a study must be able to write to its folder, but {error}; nothing stored before is lost: "
                 "make room, and search in this folder again"
@@ -50,6 +52,10 @@ class Claims:
 
     def finish(self, number: int, result: Mapping[str, Any]) -> None:
         """Write down what was found, for the case that this worker ends before it is stored."""
+        if number not in self._held:
+            raise StudyError(
+                f"a network must be told once, by who asked it, but {number} is not claimed here; ask for another"
+            )
         self._held[number].write(json.dumps(result) + "\n")
         self._held[number].flush()
 

@@ -79,8 +79,11 @@ def run_on_ray(
             run = tune.RunConfig(
                 storage_path=folder, verbose=0, failure_config=tune.FailureConfig(_MOST_RETRIES)
             )
-            tune.Tuner(train, tune_config=config, run_config=run).fit()
-        view.end()
+            try:
+                tune.Tuner(train, tune_config=config, run_config=run).fit()
+            finally:
+                view.leave()
+        view.check()
     finally:
         if started:
             ray.shutdown()
@@ -119,7 +122,7 @@ def _train(config: Mapping[str, Any], *, sent: bytes) -> None:
     except Exception as error:  # a mistake, which another machine would make too
         told["wrong"] = f"{type(error).__name__}: {failure(error)}"
     told["seconds"] = time.perf_counter() - started
-    tune.report({_TOLD: json.dumps(told)})
+    tune.report({_TOLD: json.dumps(told, default=float)})
 
 
 @final
@@ -164,6 +167,7 @@ class _View(Searcher):
         self._on_trial = on_trial
         self._claims: dict[str, Claim] = {}
         self._error: Exception | None = None
+        self._out = sys.stdout
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next network; nothing for now while those that run may be all that is wanted."""
@@ -182,27 +186,30 @@ class _View(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        claim = self._claims.pop(trial_id)
+        claim = self._claims[trial_id]
         told = json.loads(result[_TOLD]) if result and _TOLD in result else {}
         try:
             if "wrong" in told:
-                self._study.give_up(claim)
                 raise StudyError(f"an evaluation must not go wrong, but it raised {told['wrong']}; mend it")
             lost = RuntimeError(
                 f"it ended {1 + _MOST_RETRIES} times without a result, as if its machine was lost"
             )
             found = told.get("values", RuntimeError(told["failed"]) if "failed" in told else lost)
             trial = self._study.tell(claim, found, told.get("seconds", 0.0))
-        except StudyError as wrong:  # Tune only logs what a searcher raises
-            self._error = self._error or wrong
-        else:
+            del self._claims[trial_id]
             if self._on_trial:
-                self._on_trial(trial)
+                with redirect_stdout(self._out):
+                    self._on_trial(trial)
+        except Exception as wrong:  # Tune only logs what a searcher raises
+            self._error = self._error or wrong
 
-    def end(self) -> None:
-        """Leave what was not finished to others, and raise what went wrong."""
+    def leave(self) -> None:
+        """Give what was not finished to others."""
         for claim in self._claims.values():
             self._study.give_up(claim)
+
+    def check(self) -> None:
+        """Raise what went wrong."""
         if self._error is not None:
             raise self._error
 

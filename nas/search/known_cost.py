@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from nas.pareto import non_dominated
 from nas.search.encoding import Array, Encoding, Points
 from nas.search.improvement import Cells, Directions, nodes
 from nas.search.objective import Objective
@@ -27,6 +28,7 @@ _LIKELY = 10  # candidates near which others are drawn
 _FEATURES = ("macs", "params")  # costs by which any network is told from others, beside the objectives
 _DRAWS = 32
 _OF_INTEREST = 0.9  # share of random networks that are no worse than what is of interest
+_MOST_BOXES = 100_000  # into which a front may cut the costs
 _MARGIN = 0.1  # beyond the dearest network, so that this one adds something too
 
 
@@ -95,12 +97,13 @@ class _Guess:
             believed = np.hstack([self._expected(there), _losses(self._known, pending)])
             self._front = np.concatenate([self._front, believed])
             self._surrogates = [surrogate.believing(there) for surrogate in self._surrogates]
+        self._front = self._front[list(non_dominated([tuple(point) for point in self._front]))]
         self._reference = self._interest(candidates)
 
     def gains(self, candidates: Sequence[Known]) -> Array:
         """What each candidate is expected to add."""
         points, costs = self._points(candidates), _losses(self._known, candidates)
-        if len(self._learned) == 1:
+        if len(self._learned) == 1 and (1 + len(self._front)) ** len(self._known) <= _MOST_BOXES:
             values, weights = nodes()
             losses = self._believed(points, [values])[0]
             return Cells(self._front, self._reference).gain(losses, weights, costs)
@@ -126,7 +129,10 @@ class _Guess:
         expected = self._expected(self._points(candidates))
         worst = np.quantile(expected, _OF_INTEREST, axis=0)
         costs = np.concatenate([self._front[:, len(self._learned) :], _losses(self._known, candidates)])
-        most = costs.max(0) + _MARGIN * (costs.max(0) - costs.min(0))
+        span = costs.max(0) - costs.min(0)
+        most = costs.max(0) + _MARGIN * np.where(
+            span > 0, span, 1.0
+        )  # a cost that all share counts for nothing
         return np.concatenate([worst, most])
 
     def _points(self, networks: Sequence[Known | Trial], shares: Sequence[float] = ()) -> Points:

@@ -54,8 +54,13 @@ class Proposals:
         self._rungs = settings.rungs
         own = isinstance(make_sampler(sampler, 0), Proposer)
         self.form = Form(problem.space, [objective.metric for objective in problem.objectives])
-        self._engine = None if own else Engine(self.form, problem.objectives)
+        self._engine: Engine | None = None
+        self._is_own = own
         self._reached: Architecture | None = None
+
+    def begin(self) -> None:
+        """Forget all trials: those stored are to be learned anew."""
+        self._engine = None if self._is_own else Engine(self.form, self.problem.objectives)
 
     def reach(self) -> None:
         """Make sure that some network fits the budget; an error where none is found."""
@@ -87,7 +92,8 @@ class Proposals:
         proposal = self._reached if draw == 0 else None
         if isinstance(sampler, Proposer):
             short = [Partial(trial, self._share(trial)) for trial in tally.partial]
-            history = History(tally.complete, running, seen, self._reached, short)
+            reached = None if tally.evaluated else self._reached  # not searched for again after a restart
+            history = History(tally.complete, running, seen, reached, short, tally.failed)
             proposal = sampler.propose(self.problem, history, self.random(f"proposal {draw}"))
         if (isinstance(sampler, Proposer) and proposal is None) or tally.idle >= _PATIENCE:
             proposal = self._new_feasible(draw, tally, seen)

@@ -92,13 +92,15 @@ class History:
     """A network that fits the budget, if one is known."""
     partial: Sequence[Partial] = ()
     """Results of short trainings, in a search with rungs; those of complete networks too."""
+    failed: int = 0
+    """Networks whose evaluation failed."""
 
     @property
     def begun(self) -> int:
         """Networks of which an evaluation has begun."""
         trained = {trial.architecture.id for trial in self.complete}
         trained |= {partial.trial.architecture.id for partial in self.partial}
-        return len(trained | {known.architecture.id for known in self.running})
+        return self.failed + len(trained | {known.architecture.id for known in self.running})
 
     @property
     def unfinished(self) -> list[Trial]:

@@ -133,6 +133,10 @@ class Study:
         """
         if trials < 1:
             raise StudyError(f"a search must have at least 1 trial, but got {trials}; ask for more")
+        if self._worker is not None and self._worker.busy:
+            raise StudyError(
+                "networks that were asked must be told before a run, but some are not; tell them"
+            )
         self.exhausted = False
         try:
             yield from self._search(self._begin(), trials)
@@ -199,6 +203,7 @@ class Study:
             if not any(trial.evaluated for trial in self._trials):
                 self._proposals.reach()
             store = Store(self.folder, self.settings, self._manifest)
+            self._proposals.begin()
             self._worker = Worker(store, self._proposals, self.settings.rungs)
         return self._worker
 

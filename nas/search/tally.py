@@ -22,6 +22,8 @@ class Tally:
         self.partial: list[Trial] = []
         self.evaluated = 0
         """Networks on which an evaluation was spent."""
+        self.failed = 0
+        """Those of them that have failed."""
         self.idle = 0
         """Proposals since the last of these."""
         self.failures = 0
@@ -29,12 +31,14 @@ class Tally:
 
     def add(self, trial: Trial) -> None:
         self.trials.append(trial)
-        self.first.setdefault(trial.architecture.id, trial)
+        if trial.state != "repeat":  # which may be stored before the trial that it repeats
+            self.first.setdefault(trial.architecture.id, trial)
         self.draws.add(trial.draw)
         if not trial.evaluated:
             self.idle += 1
             return
         self.evaluated += not trial.rung
+        self.failed += trial.state == "failed" and not trial.rung
         self.idle = 0
         self.failures = self.failures + 1 if trial.state == "failed" else 0
         if trial.state == "complete":

@@ -71,6 +71,8 @@ class Worker:
             if left is not None or begun >= most:
                 return Turn(left, more=left is not None or bool(running))
             others = [known_from_json(values) for values in running.values()]
+            for known in others:  # of the options that choices have, the first that were asked keep the name
+                self._proposals.form.choices(known.architecture)
             drawn = self._proposals.draw(draw, self.tally, others)
             if drawn is None:
                 return Turn(None, more=bool(running))

@@ -106,7 +106,7 @@ def test_proposals_are_new_and_fit(
 
 
 @pytest.mark.parametrize("proposer", PROPOSERS, ids=lambda proposer: type(proposer).__name__)
-def test_rare_networks_are_all_found(proposer: Proposer, space: SearchSpace, enumerated: Enumerated) -> None:
+def test_rare_networks_are_found(proposer: Proposer, space: SearchSpace, enumerated: Enumerated) -> None:
     costs = {id: Cost.of(space.graph(each)).macs for id, each in enumerated(space).items()}
     bound = sorted(costs.values())[9]
     problem = problem_of(space, budget=f"macs<={bound}")
@@ -141,7 +141,7 @@ def test_known_cost_beats_looking_around(space: SearchSpace) -> None:
 
 def test_first_proposals_are_spread_over_the_costs(space: SearchSpace) -> None:
     macs = [trial.values["macs"] for trial in searched(problem_of(space), KnownCost(), 5)]
-    assert macs[1] < macs[3] < macs[0] < macs[4] < macs[2] or len(set(macs)) == 5
+    assert macs[1] < macs[3] < macs[0] < macs[4] < macs[2]
     assert max(macs) > 10 * min(macs)
 
 
@@ -165,6 +165,16 @@ def test_workers_do_not_crowd(space: SearchSpace) -> None:
     ]
     crowd = len({each.id for each in alone if each is not None})
     assert len({known.architecture.id for known in running}) == 5 > crowd
+
+
+def test_a_cost_that_all_share_counts_for_nothing(space: SearchSpace) -> None:
+    objectives = (Minimize("error"), Minimize("macs"), Minimize("same"))
+    budget = Budget.parse("")
+    judge = Judge(budget, ("error", "macs", "same"), {"same": lambda candidate: 7.0})
+    problem = Problem(space, judge, objectives, budget)
+    trials = searched(problem, KnownCost(candidates=200), 14)
+    without = searched(problem_of(space), KnownCost(candidates=200), 14)
+    assert [trial.architecture for trial in trials] == [trial.architecture for trial in without]
 
 
 def test_several_results_of_one_network(space: SearchSpace) -> None:

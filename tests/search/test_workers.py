@@ -145,3 +145,30 @@ def test_asking_to_the_end(space: SearchSpace, start: Start, tmp_path: Path) -> 
         study.tell(claim, {"accuracy": 0.5})
     assert study.ask() is None
     assert study.exhausted
+
+
+def test_what_is_asked_must_be_told_first(space: SearchSpace, start: Start, tmp_path: Path) -> None:
+    study = start(space, tmp_path / "run")
+    claim = study.ask()
+    assert claim is not None
+    with pytest.raises(StudyError, match="must be told before a run"):
+        next(study.run(trials=2))
+    study.tell(claim, {"accuracy": 0.5})
+    with pytest.raises(StudyError, match="must be told once, by who asked it, but 0 is not claimed here"):
+        study.tell(claim, {"accuracy": 0.5})
+    assert len(list(study.run(trials=2))) >= 1
+
+
+def test_a_repeat_of_what_runs_hides_nothing(space: SearchSpace, start: Start, tmp_path: Path) -> None:
+    study = start(space, tmp_path / "run", sampler="tpe")
+    claims = [study.ask() for _ in range(12)]
+    repeats = [trial for trial in study.trials if trial.state == "repeat"]
+    assert repeats, "random proposals of a small space"
+    for claim in claims:
+        assert claim is not None
+        study.tell(claim, {"accuracy": 0.5})
+    later = list(study.run(trials=16))
+    known = {trial.number: trial.state for trial in study.trials}
+    for trial in later:
+        if trial.state == "repeat":
+            assert known[int(trial.reason.split()[-1])] == "complete"
