@@ -54,7 +54,7 @@ class Claims:
         """Write down what was found, for the case that this worker ends before it is stored."""
         if number not in self._held:
             raise StudyError(
-                f"a network must be told once, by who asked it, but {number} is not claimed here; ask for another"
+                f"a network must be told once, by who asked it, but {number} is not claimed here; ask again"
             )
         self._held[number].write(json.dumps(result) + "\n")
         self._held[number].flush()
