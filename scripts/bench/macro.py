@@ -70,6 +70,7 @@ def code(architecture: Architecture) -> str:
     return "".join(str(EXPANSIONS.index(expansion)) for _, expansion in architecture.choices)
 
 
+@cache
 def identity(code: str) -> str:
     """The id of a network, which twins share, from its code."""
     choices = {f"layer{place}": EXPANSIONS[int(digit)] for place, digit in enumerate(code)}

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple, final
@@ -23,7 +23,7 @@ from record import Record, Row
 
 from nas import Architecture, Candidate, SearchSpace
 from nas.budget import Budget
-from nas.pareto import hypervolume
+from nas.pareto import hypervolume, non_dominated
 from nas.search import Minimize, Study
 
 FILE = "tables.csv"
@@ -50,13 +50,14 @@ class Table:
     identity: Callable[[str], str]
     """What twins share, from the code."""
 
-    @property
+    @cached_property
     def best(self) -> float:
-        return hypervolume(list(self.points.values()), self.reference)
+        """The hypervolume of all networks."""
+        return hypervolume(_front(list(self.points.values())), self.reference)
 
     def share(self, points: list[tuple[float, int]]) -> float:
         """Hypervolume of the points over that of the table."""
-        return hypervolume(points, self.reference) / self.best
+        return hypervolume(_front(points), self.reference) / self.best
 
     def least(self, bound: float) -> float:
         """The smallest error within a number of MACs."""
@@ -164,6 +165,10 @@ def _plain(table: Table, problem: Problem, sampler: str, seed: int, networks: in
     study = optuna.create_study(directions=directions, sampler=PLAIN[sampler](seed))
     study.optimize(objective, n_trials=networks)
     return codes
+
+
+def _front(points: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    return [points[place] for place in non_dominated(points)]
 
 
 def curves(record: Record) -> dict[tuple[str, str], np.ndarray]:
