@@ -8,6 +8,7 @@ from typing import final
 from nas.choices import Option
 from nas.errors import MissingExtraError
 from nas.pareto import dominates, hypervolume
+from nas.search.objective import losses
 from nas.search.record import StudyRecord
 from nas.search.trial import Trial
 
@@ -65,7 +66,7 @@ class _Box:
         return dominates(self._losses(one), self._losses(other))
 
     def _losses(self, trial: Trial) -> tuple[float, ...]:
-        return tuple(each.loss(trial.values[each.metric]) for each in self._objectives)
+        return losses(self._objectives, trial.values)
 
 
 def importances(record: StudyRecord, metric: str) -> dict[str, float]:

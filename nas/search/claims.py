@@ -52,7 +52,7 @@ class Claims:
 
     def finish(self, number: int, result: Mapping[str, Any]) -> None:
         """Write down what was found, for the case that this worker ends before it is stored."""
-        if number not in self._held:
+        if not self.holds(number):
             raise StudyError(
                 f"a network must be told once, by who asked it, but {number} is not claimed here; ask again"
             )
@@ -70,6 +70,10 @@ class Claims:
         if file is not None:
             with suppress(OSError):  # what it could not write before
                 file.close()
+
+    def holds(self, number: int) -> bool:
+        """Whether this worker has that claim."""
+        return number in self._held
 
     @property
     def held(self) -> bool:

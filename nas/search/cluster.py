@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, final
 
 from nas.bundle import Latency
-from nas.errors import MissingExtraError, StudyError
+from nas.errors import MissingExtraError, StudyError, TargetError
 from nas.search.claim import Claim
 from nas.search.judge import FAILURES, MeasureFunction, failure
 from nas.search.study import Study
@@ -42,6 +42,7 @@ TARGET_RESOURCE = "nas_target"
 
 _TOLD = "told"  # the one metric that Tune sees: what an evaluation gave, as JSON
 _CONNECT_S = 10
+_LOOK_S = 5  # between looks at whether the target's node is still there
 _MOST_RETRIES = 3  # of a network whose machine was lost
 
 
@@ -57,7 +58,7 @@ def run_on_ray(
 
     Each call has so many processors. `address` is that of a running cluster (`auto` for the one of this
     machine); without one Ray is started here. A network whose machine is lost is trained again on another.
-    `evaluate` must be something that Ray can send.
+    `evaluate` must be something that Ray can send; in a search with rungs all machines must share the folder.
     """
     started = not ray.is_initialized()
     if started:
@@ -145,8 +146,11 @@ class ClusterMeasure:
             self._here = self._here or self._make()
             return self._here(candidate, **at)
         sent = ray.cloudpickle.dumps((self._make, candidate, at))
-        task = ray.remote(num_cpus=0, resources={TARGET_RESOURCE: 1})(_measure)
-        found: Latency = ray.get(task.remote(sent))
+        running = ray.remote(num_cpus=0, resources={TARGET_RESOURCE: 1})(_measure).remote(sent)
+        while not ray.wait([running], timeout=_LOOK_S)[0]:
+            if TARGET_RESOURCE not in ray.cluster_resources():
+                raise TargetError("a target must stay in the cluster, but its node is gone; start it again")
+        found: Latency = ray.get(running)
         return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from nas.pareto import non_dominated
 from nas.search.encoding import Array, Encoding, Points
 from nas.search.improvement import Cells, Directions, nodes
-from nas.search.objective import Objective
+from nas.search.objective import Objective, losses
 from nas.search.pool import Pool
 from nas.search.proposer import History, Known, Problem, Proposer
 from nas.search.surrogate import GaussianProcess
@@ -130,10 +130,8 @@ class _Guess:
         worst = np.quantile(expected, _OF_INTEREST, axis=0)
         costs = np.concatenate([self._front[:, len(self._learned) :], _losses(self._known, candidates)])
         span = costs.max(0) - costs.min(0)
-        most = costs.max(0) + _MARGIN * np.where(
-            span > 0, span, 1.0
-        )  # a cost that all share counts for nothing
-        return np.concatenate([worst, most])
+        margin = _MARGIN * np.where(span > 0, span, 1.0)  # a cost that all share must not make all gains 0
+        return np.concatenate([worst, costs.max(0) + margin])
 
     def _points(self, networks: Sequence[Known | Trial], shares: Sequence[float] = ()) -> Points:
         """Also with the share of a full training, as its logarithm in a block of its own."""
@@ -151,5 +149,5 @@ def _distinct(networks: Sequence[Known | Trial]) -> list[Known | Trial]:
 
 def _losses(objectives: Sequence[Objective], networks: Sequence[Known | Trial]) -> Array:
     """`(networks, objectives)`"""
-    losses = [[each.loss(network.values[each.metric]) for each in objectives] for network in networks]
-    return np.array(losses, dtype=float).reshape(len(networks), len(objectives))
+    rows = [losses(objectives, network.values) for network in networks]
+    return np.array(rows, dtype=float).reshape(len(networks), len(objectives))

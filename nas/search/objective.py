@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
 from nas.errors import StudyError
 
-__all__ = ["Maximize", "Minimize", "Objective", "objective_from_json"]
+__all__ = ["Maximize", "Minimize", "Objective", "losses", "objective_from_json"]
 
 
 class Objective(ABC):
@@ -58,6 +58,11 @@ class Minimize(Objective):
 
     def loss(self, value: float) -> float:
         return value
+
+
+def losses(objectives: Sequence[Objective], values: Mapping[str, float]) -> tuple[float, ...]:
+    """The values of the objectives, each turned so that smaller is better."""
+    return tuple(each.loss(values[each.metric]) for each in objectives)
 
 
 def objective_from_json(values: Mapping[str, Any]) -> Objective:

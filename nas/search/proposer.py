@@ -12,7 +12,7 @@ from nas.budget import Budget
 from nas.errors import SpaceError
 from nas.pareto import non_dominated
 from nas.search.judge import FAILURES, Judge, Verdict
-from nas.search.objective import Objective
+from nas.search.objective import Objective, losses
 from nas.search.trial import Trial
 from nas.space import Architecture, Candidate, SearchSpace
 
@@ -66,7 +66,7 @@ class Problem:
 
     def losses(self, trial: Trial) -> tuple[float, ...]:
         """The objectives of a complete trial, each turned so that smaller is better."""
-        return tuple(each.loss(trial.values[each.metric]) for each in self.objectives)
+        return losses(self.objectives, trial.values)
 
 
 @final

@@ -14,7 +14,7 @@ import numpy as np
 
 from nas.errors import StudyError
 from nas.pareto import non_dominated
-from nas.search.objective import Objective
+from nas.search.objective import Objective, losses
 from nas.search.trial import Trial
 
 __all__ = ["Promotion", "Rungs"]
@@ -64,7 +64,7 @@ class Rungs:
             there = [trial for trial in trials if trial.rung == rung and trial.state == "partial"]
             gone = {trial.architecture.id for trial in trials if trial.rung == rung + 1}
             gone |= {id for id, reached in running if reached == rung + 1}
-            for trial in _best(there, objectives)[: len(there) // self.reduction]:
+            for trial in _best(there, objectives, len(there) // self.reduction):
                 if trial.architecture.id not in gone:
                     return Promotion(trial, rung + 1)
         return None
@@ -83,19 +83,18 @@ class Rungs:
         raise TypeError(f"rungs must be epochs and a reduction, but are {values!r}")
 
 
-def _best(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """In order of non-dominated rank; in a rank each is the one farthest from those before it."""
-    losses = np.array([[each.loss(trial.values[each.metric]) for each in objectives] for trial in trials])
-    if not len(losses):
+def _best(trials: Sequence[Trial], objectives: Sequence[Objective], count: int) -> list[Trial]:
+    """The first by non-dominated rank; in a rank each is the one farthest from those before it."""
+    points = np.array([losses(objectives, trial.values) for trial in trials])
+    if not count:
         return []
-    width = np.maximum(losses.max(0) - losses.min(0), 1e-12)
-    losses = (losses - losses.min(0)) / width
+    points = (points - points.min(0)) / np.maximum(points.max(0) - points.min(0), 1e-12)
     left, order = list(range(len(trials))), list[int]()
-    while left:
-        front = [left[place] for place in non_dominated([tuple(losses[each]) for each in left])]
-        left = [each for each in left if each not in set(front)]
-        while front:
-            chosen = losses[order] if order else losses.max(0, keepdims=True) + 1
-            apart = [float(np.abs(chosen - losses[each]).sum(1).min()) for each in front]
+    while len(order) < count:
+        front = [left[place] for place in non_dominated([tuple(points[each]) for each in left])]
+        left = sorted(set(left) - set(front))
+        while front and len(order) < count:
+            chosen = points[order] if order else points.max(0, keepdims=True) + 1
+            apart = [float(np.abs(chosen - points[each]).sum(1).min()) for each in front]
             order.append(front.pop(int(np.argmax(apart))))
     return [trials[place] for place in order]

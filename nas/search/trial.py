@@ -8,7 +8,7 @@ from typing import Any, Literal, final
 
 from nas.errors import StudyError
 from nas.pareto import non_dominated
-from nas.search.objective import Minimize, Objective
+from nas.search.objective import Minimize, Objective, losses
 from nas.space import Architecture
 
 __all__ = ["Front", "State", "Trial"]
@@ -102,10 +102,7 @@ class Front:
     def of(trials: Sequence[Trial], objectives: tuple[Objective, ...]) -> Front:
         """The front of all complete trials, in order of the first objective to be minimized."""
         complete = [trial for trial in trials if trial.state == "complete"]
-        points = [
-            tuple(objective.loss(trial.values[objective.metric]) for objective in objectives)
-            for trial in complete
-        ]
+        points = [losses(objectives, trial.values) for trial in complete]
         first = next((i for i, objective in enumerate(objectives) if isinstance(objective, Minimize)), 0)
         best = sorted(non_dominated(points), key=lambda position: points[position][first])
         return Front(objectives, tuple(complete[position] for position in best))

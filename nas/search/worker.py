@@ -91,9 +91,10 @@ class Worker:
             raise
 
     def give_up(self, claim: Claim) -> None:
-        """Leave a network to whoever comes next."""
+        """Leave a network to whoever comes next, unless that has happened."""
         with self._store.locked():
-            self._store.claims.end(claim.draw)
+            if self._store.claims.holds(claim.draw):
+                self._store.claims.end(claim.draw)
 
     def _catch_up(self) -> None:
         """Take in what was stored since, by whomever."""

@@ -8,7 +8,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
 import pytest
 import ray
@@ -140,6 +142,9 @@ def test_measurements_are_made_one_by_one_where_the_target_is(cluster: Cluster, 
 
     study = study_in(tmp_path / "run", measure=ClusterMeasure(make), budget="latency<=2ms")  # type: ignore[arg-type]
     run_on_ray(study, trials=4)
+    networks = [SPACE.sample(Random(number)) for number in range(6)]
+    with ThreadPoolExecutor(6) as threads:  # all at once
+        list(threads.map(ClusterMeasure(make), [Candidate(SPACE, each) for each in networks]))  # type: ignore[arg-type]
     lines = log.read_text().split()
     assert lines[::4] == ["begin"] * (len(lines) // 4)
     assert str(os.getpid()) not in lines
