@@ -293,11 +293,8 @@ def test_without_times_levels_are_in_order_of_macs():
         Bundle.from_json(record)
 
 
-def test_a_bundle_that_is_not_on_disk_has_no_files():
+def test_what_a_bundle_does_not_have():
     with pytest.raises(BundleError, match="must be on disk to be read"):
         BUNDLE.read(MODEL.segments[0])
-
-
-def test_an_unknown_model_is_refused():
     with pytest.raises(BundleError, match=r"a model must be one of \['tiny'\], but got 'big'"):
         BUNDLE.model("big")

@@ -133,9 +133,9 @@ median of calls one after another, the usual way. `predicted.csv`: 100 networks 
 calibration has not seen, each visited six times for 0.15 s, of which the second fastest visit counts
 (`repeated` is how that of the odd visits differs from that of the even ones); `calibrations.csv`: what each
 took. Other programs on the machine's chip, which nobody here sees, slow it for minutes or hours: before a
-space the run waits until eight of its networks repeat within 1.5 % (20 minutes at most in all), and a space
-whose networks repeat worse than within 2 % is run again, up to three times in all; the run that repeats
-best counts. All runs are in the files.
+space the run waits until eight of its networks repeat within 1.5 % (five minutes at most in all), and a space
+whose networks repeat worse than within 2 % is run again, up to three times in all while the run is younger
+than 40 minutes; the run that repeats best counts. All runs are in the files.
 
 `budgets.csv`: 30 budgets between the 10 % and the 60 % quantile of `mixed`, a random network for each whose
 measured upper bound keeps it, and what it takes when measured again in a new process, up to three times as

@@ -23,7 +23,8 @@ VISITS, VISIT_S = 6, 0.15  # to networks not seen
 REPEATS = ("odd_visits_ms", "even_visits_ms")
 REPEATED_PCT = 2.0  # beyond which a space is run again
 QUIET_NETWORKS, QUIET_PCT, QUIET_PAUSE_S = 8, 1.5, 10  # a quiet machine, and how often it is asked for
-PATIENCE_S = 1200  # that a whole run waits for it, at most
+PATIENCE_S = 300  # that a whole run waits for it, at most
+RERUN_S = 2400  # no space is run again once this long was spent
 PARTS = ((0, 2), (1, 2), (0, 1))  # the odd visits, the even ones, all
 TABLE_NETWORKS = 20  # for which layers are measured alone too, which takes long
 
@@ -40,9 +41,11 @@ def collect(record: Record, target: Target, *, seconds: float, networks: int, ru
     A space whose unseen networks did not repeat met a disturbed phase of the machine: it is run again, a
     few times at most, calibration and all. Which run counts is decided by that alone, see `quietest`.
     """
-    patience_s = PATIENCE_S if runs > 1 else 0.0
+    patience_s, end = PATIENCE_S if runs > 1 else 0.0, monotonic() + RERUN_S
     for run in range(runs):
         for name in SPACES:
+            if run and monotonic() > end:
+                return
             own = [row for row in record.rows(CALIBRATIONS) if row["space"] == name]
             if len(own) == run and all(float(row["repeat_pct"]) > REPEATED_PCT for row in own):
                 patience_s = _await_quiet(target, name, patience_s)

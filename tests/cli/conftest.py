@@ -1,20 +1,31 @@
-"""The folder of a whole small run, and commands run as a user runs them, beside a module of spaces."""
+"""The folder of a whole small run, commands run as a user runs them, a space and a target all known."""
 
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
+from typing import final
 
+import numpy as np
 import pytest
 
 from nas.cli import main
+from nas.latency import Target, Timing, measure_exits
+from nas.latency.recorded import Recorder
+from nas.latency.target import Inputs
+from nas.space import Architecture, SearchSpace, load_space
 
 HERE = Path(__file__).parent
 Nas = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
+Record = Callable[..., Path]
+SPACE = "user_spaces:space"
+NETWORKS = 8  # of that space
 FRONT = ("--objective", "maximize:accuracy", "--objective", "minimize:macs")  # no time decides who is on it
 
 
@@ -86,3 +97,64 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(run_folder: Path, tmp_path: Path) -> Path:
     """The run, to be changed."""
     return shutil.copytree(run_folder, tmp_path / "copy")
+
+
+@final
+class SizeTarget(Target):
+    """A nanosecond or more for each byte of a file."""
+
+    def __init__(self, factor: float = 1.0, identity: str = "by size", interrupted: float = math.inf) -> None:
+        self._factor, self._identity, self._left = factor, identity, interrupted
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    def time(self, models: Sequence[bytes], inputs: Inputs, *, seconds: float = 2.0) -> Timing:
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        times_s = self._factor * 1e-9 * np.array([[len(model) for model in models]])
+        return Timing((times_s,) * 4, (), 0.0, self.identity)
+
+
+@pytest.fixture
+def size_target() -> type[SizeTarget]:
+    return SizeTarget
+
+
+@pytest.fixture
+def space(monkeypatch: pytest.MonkeyPatch) -> SearchSpace:
+    monkeypatch.syspath_prepend(HERE)
+    space = load_space(SPACE)
+    assert isinstance(space, SearchSpace)
+    return space
+
+
+@pytest.fixture
+def networks(space: SearchSpace) -> list[Architecture]:
+    """All networks of the space."""
+    rng = Random(0)
+    found = {architecture.id: architecture for architecture in (space.sample(rng) for _ in range(300))}
+    assert len(found) == NETWORKS
+    return list(found.values())
+
+
+@pytest.fixture
+def record(space: SearchSpace, networks: list[Architecture], tmp_path: Path) -> Record:
+    """Record all networks on a target by size: the file."""
+
+    def record(factor: float = 1.0, identity: str = "by size") -> Path:
+        path = tmp_path / f"{identity} {factor}.json"
+        for architecture in networks:
+            measure_exits(Recorder(SizeTarget(factor, identity), path), space.graph(architecture))
+        return path
+
+    return record
+
+
+@pytest.fixture
+def calibration(nas: Nas, record: Record, tmp_path: Path) -> Path:
+    path = tmp_path / "calibration.json"
+    nas("calibrate", SPACE, "--target", f"recorded:{record()}", "--out", path)
+    return path

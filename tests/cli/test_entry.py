@@ -188,7 +188,7 @@ def test_an_interruption_while_modules_load_is_one_line(start: Start) -> None:
     assert process.returncode == 130
 
 
-@pytest.mark.parametrize("closed", [1, 2])
+@pytest.mark.parametrize("closed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_closed_stream_is_no_error(start: Start, tmp_path: Path, closed: int) -> None:
     command = ("search", "user_spaces:space", *NEW.split(), "--out", tmp_path / "d")
     out, err = start("-c", CLOSED, closed, *command).communicate()
