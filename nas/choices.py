@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from nas.errors import SpaceError
 
-__all__ = ["Answer", "Option", "answers_from", "check_options"]
+__all__ = ["Answer", "Option", "answers_from", "check_options", "every_answer"]
 
 Option = str | int | float | bool | None
 Answer = Callable[[str, Sequence[Option]], Option]
@@ -35,6 +35,24 @@ def answers_from(choices: Mapping[str, Option]) -> Answer:
         return choices[name]
 
     return answer
+
+
+def every_answer() -> Iterator[Answer]:
+    """Answers that go through all combinations of options, one for each run that asks for its choices.
+
+    A run takes the first option of each choice that is open, and leaves the others for later runs.
+    """
+    open_ends: list[dict[str, Option]] = [{}]
+    while open_ends:
+        decided = open_ends.pop()
+
+        def answer(name: str, options: Sequence[Option], decided: dict[str, Option] = decided) -> Option:
+            if name not in decided:
+                open_ends.extend({**decided, name: option} for option in options[1:])
+                decided[name] = options[0]
+            return decided[name]
+
+        yield answer
 
 
 @lru_cache(maxsize=1 << 12, typed=True)

@@ -6,14 +6,14 @@ import importlib
 import inspect
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
 from types import ModuleType
 from typing import Any, cast, final
 
-from nas.choices import Answer, Option, answers_from
+from nas.choices import Answer, Option, answers_from, every_answer
 from nas.errors import NasError, SpaceError
 from nas.fragments import Fragment
 from nas.graph import Graph
@@ -130,6 +130,10 @@ class SearchSpace:
     def sample(self, rng: Random) -> Architecture:
         """An architecture drawn by giving every option of a choice the same chance."""
         return self.resolve(lambda name, options: rng.choice(options))
+
+    def architectures(self) -> Iterator[Architecture]:
+        """All of them, those that build the same network too; for spaces of up to some 100,000."""
+        return map(self.resolve, every_answer())
 
     def mutate(self, architecture: Architecture, rng: Random) -> Architecture:
         """A neighbor: one choice is changed, and choices that arise from it are drawn at random."""

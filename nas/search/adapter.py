@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any, final
+from threading import Lock
+from typing import Any, NamedTuple, final
 
 import optuna
 from optuna import Study
@@ -22,9 +23,20 @@ from nas.search.proposer import History, Known, Problem, Proposer
 from nas.search.repair import Walk
 from nas.search.sampler import make_sampler
 from nas.search.trial import Trial
-from nas.space import Candidate, SearchSpace
+from nas.space import Architecture, Candidate, SearchSpace
 
 __all__ = ["SpaceSampler"]
+
+
+_Key = tuple[str, int]  # name of the study, number of the trial
+
+
+@final
+class _Proposal(NamedTuple):
+    """What a trial is to answer; nothing where no network was found."""
+
+    architecture: Architecture | None
+    choices: Mapping[str, Option]
 
 
 @final
@@ -36,7 +48,8 @@ class SpaceSampler(BaseSampler):
         candidate = sampler.candidate(study.ask())
 
     `objectives` are those of the study in its order, `proposer` a name of `SAMPLERS` (known-cost, local or
-    evolution) or a `Proposer`. Parameters that are no choices of the space are drawn at random.
+    evolution) or a `Proposer`. Parameters that are no choices of the space are drawn at random. Threads of
+    `study.optimize(n_jobs=)` propose one after another, each knowing what the others run.
     """
 
     def __init__(
@@ -61,16 +74,24 @@ class SpaceSampler(BaseSampler):
         self._seed = seed
         self._others = RandomSampler(seed=seed)
         self._form = Form(space, [objective.metric for objective in objectives])
-        self._known: dict[int, Known | None] = {}
-        self._proposals: dict[int, dict[str, Option]] = {}
+        self._known: dict[_Key, Known | None] = {}
+        self._proposals: dict[_Key, _Proposal] = {}
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state, _lock=Lock())
 
     def candidate(self, trial: optuna.Trial) -> Candidate:
         """The network of a trial, which is asked its choices.
 
         Like `space.candidate(trial.suggest_categorical)`, but the options of a choice may depend on others.
         """
-        for other in trial.study.get_trials(deepcopy=False):
-            self._form.learn(_choices_of(other))
+        with self._lock:
+            for other in trial.study.get_trials(deepcopy=False):
+                self._form.learn(_choices_of(other))
         return self._problem.space.candidate(
             lambda name, options: trial.suggest_categorical(self._form.key(name, options), options)
         )
@@ -86,9 +107,11 @@ class SpaceSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        if trial.number not in self._proposals:
-            self._proposals[trial.number] = self._propose(study, trial)
-        chosen = self._proposals[trial.number].get(param_name, _ABSENT)
+        with self._lock:
+            key = study.study_name, trial.number
+            if key not in self._proposals:
+                self._proposals[key] = self._propose(study, trial)
+            chosen = self._proposals[key].choices.get(param_name, _ABSENT)
         if isinstance(param_distribution, CategoricalDistribution) and chosen in param_distribution.choices:
             return chosen
         return self._others.sample_independent(study, trial, param_name, param_distribution)
@@ -96,17 +119,18 @@ class SpaceSampler(BaseSampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._proposals.pop(trial.number, None)
+        with self._lock:
+            self._proposals.pop((study.study_name, trial.number), None)
 
-    def _propose(self, study: Study, trial: FrozenTrial) -> dict[str, Option]:
-        """The choices of the next network; none, so random ones, where no other is found."""
+    def _propose(self, study: Study, trial: FrozenTrial) -> _Proposal:
+        """The next network; none, so random choices, where no other is found."""
         metrics = [objective.metric for objective in self._problem.objectives]
         complete: list[Trial] = []
         running: list[Known] = []
         seen: set[str] = set()
         for other in study.get_trials(deepcopy=False):
             self._form.learn(_choices_of(other))
-            known = self._network(other) if other.number != trial.number else None
+            known = self._network(study, other) if other.number != trial.number else None
             if known is None:
                 continue
             seen.add(known.architecture.id)
@@ -120,12 +144,16 @@ class SpaceSampler(BaseSampler):
         if found is None:
             walk = Walk(self._problem.space, self._problem.judge, self._random(trial, "walk"))
             found = walk.find(seen, [each.architecture for each in complete])
-        return self._form.choices(found)[0] if found else {}
+        return _Proposal(found, self._form.choices(found)[0] if found else {})
 
-    def _network(self, trial: FrozenTrial) -> Known | None:
-        """The network of a trial with its costs; None where its choices build none, or are not all asked."""
-        if trial.number in self._known:
-            return self._known[trial.number]
+    def _network(self, study: Study, trial: FrozenTrial) -> Known | None:
+        """The network of a trial with its costs; None where its choices build none.
+
+        Of a trial that has not asked for all of them yet, what it was proposed.
+        """
+        key = study.study_name, trial.number
+        if key in self._known:
+            return self._known[key]
         try:
             known = self._problem.assess(
                 self._problem.space.resolve(
@@ -133,9 +161,13 @@ class SpaceSampler(BaseSampler):
                 )
             )
         except SpaceError:
+            proposed = self._proposals[key].architecture if key in self._proposals else None
+            if proposed is not None:
+                return self._problem.assess(proposed)
+            if not trial.state.is_finished():
+                return None
             known = None
-        if known is not None or trial.state.is_finished():
-            self._known[trial.number] = known
+        self._known[key] = known
         return known
 
     def _random(self, trial: FrozenTrial, purpose: str) -> Random:

@@ -26,8 +26,10 @@ class Claim:
     """What the sampler remembers of it."""
     rung: int | None = None
     """Up to which rung it is to be trained; None in a search without rungs."""
-    attempt: int = 1
-    """More than 1 where the processes that had claimed it before have ended without a result."""
+    here: bool = True
+    """Whether the process that holds it evaluates it itself, so that a bad network may end that."""
+    attempt: int = 0
+    """How many processes that evaluated it themselves have ended without a result."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -39,6 +41,7 @@ class Claim:
             "measured": list(self.verdict.measured),
             "books": dict(self.books),
             "rung": self.rung,
+            "here": self.here,
             "attempt": self.attempt,
         }
 
@@ -46,9 +49,8 @@ class Claim:
     def from_json(space: SearchSpace, values: Mapping[str, Any]) -> Claim:
         known = known_from_json(values)
         candidate = Candidate(space, known.architecture, seed=values["seed"])
-        return Claim(
-            values["draw"], candidate, known.verdict, values["books"], values["rung"], values["attempt"]
-        )
+        kept = {name: values[name] for name in ("draw", "books", "rung", "here", "attempt")}
+        return Claim(candidate=candidate, verdict=known.verdict, **kept)
 
 
 def known_from_json(values: Mapping[str, Any]) -> Known:

@@ -75,6 +75,16 @@ class JournalFile(BaseJournalBackend):
                 "make room, and search in this folder again"
             ) from None
 
+    def close(self) -> None:
+        """Wait until all is on the disk, and raise what went wrong on the way."""
+        try:
+            self._flusher.close()
+        except OSError as error:
+            raise StudyError(
+                f"a study's journal must reach the disk, but {error}; check the disk, and search in this "
+                "folder again"
+            ) from None
+
     @property
     def is_empty(self) -> bool:
         """Whether no complete line was found when it was last read."""
@@ -103,16 +113,27 @@ class _Flusher:
         self._path = path
         self._lock = Lock()
         self._wanted = self._running = False
+        self._thread: Thread | None = None
         self._error: OSError | None = None
 
     def flush(self) -> None:
         """Begin to; raises what went wrong the last time."""
         with self._lock:
-            error, self._error = self._error, None
             self._wanted = True
             if not self._running:
                 self._running = True
-                Thread(target=self._run, daemon=True).start()
+                self._thread = Thread(target=self._run, daemon=True)
+                self._thread.start()
+        self._raise()
+
+    def close(self) -> None:
+        """Wait for the end of it; raises what went wrong."""
+        if self._thread is not None:
+            self._thread.join()
+        self._raise()
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
         if error is not None:
             raise error
 

@@ -75,6 +75,10 @@ class Store:
         self._added = False
         return found
 
+    def close(self) -> None:
+        """Wait until what was stored is on the disk."""
+        self._journal.close()
+
     def add(self, done: FrozenTrial) -> None:
         """Store a finished trial, in one write."""
         self.study.add_trial(done)

@@ -23,6 +23,7 @@ from nas.search.record import Settings, StudyRecord
 from nas.search.rungs import Rungs
 from nas.search.sampler import sampler_name
 from nas.search.store import Store
+from nas.search.tally import Tally
 from nas.search.trial import Front, Trial
 from nas.search.worker import Result, Worker
 from nas.space import SearchSpace
@@ -154,7 +155,7 @@ class Study:
         worker = self._begin()
         while True:
             shown = len(worker.tally.trials)
-            claim, more = worker.next(trials)
+            claim, more = worker.next(trials, here=False)
             self.waiting = claim is None and more
             if claim is not None or not more or len(worker.tally.trials) == shown:
                 self.exhausted = not more and worker.tally.evaluated < trials
@@ -163,9 +164,10 @@ class Study:
     def tell(self, claim: Claim, result: Mapping[str, float] | Exception, seconds: float = 0.0) -> Trial:
         """Store what an evaluation gave: its metrics, or the error with which it failed."""
         found = Result({}, failure(result)) if isinstance(result, Exception) else self._read(result, claim)
-        trial = self._begin().tell(claim, found._replace(seconds=seconds))
-        self._clear(claim)
-        self._check_failures()
+        worker = self._begin()
+        trial = worker.tell(claim, found._replace(seconds=seconds))
+        self._clear(claim, trial)
+        _check_failures(worker.tally)
         return trial
 
     def how_far(self, claim: Claim) -> dict[str, Any]:
@@ -182,15 +184,14 @@ class Study:
     def _search(self, worker: Worker, trials: int) -> Iterator[Trial]:
         shown = len(worker.tally.trials)
         while True:
-            claim, more = worker.next(trials)
+            claim, more = worker.next(trials, here=True)
             if claim is not None:
-                worker.tell(claim, self._evaluated(claim))
-                self._clear(claim)
+                self._clear(claim, worker.tell(claim, self._evaluated(claim)))
             fresh = worker.tally.trials[shown:]
             shown += len(fresh)
             yield from fresh
             if fresh:
-                self._check_failures()
+                _check_failures(worker.tally)
             elif not more:
                 self.exhausted = worker.tally.evaluated < trials
                 return
@@ -209,8 +210,10 @@ class Study:
 
     def _end(self) -> None:
         """Close the folder, unless networks that were asked are yet to be told."""
-        if self._worker is not None and not self._worker.busy:
-            self._trials, self._worker = self._worker.tally.trials, None
+        worker = self._worker
+        if worker is not None and not worker.busy:
+            self._trials, self._worker = worker.tally.trials, None
+            worker.close()
 
     def _evaluated(self, claim: Claim) -> Result:
         started = time.perf_counter()
@@ -230,20 +233,20 @@ class Study:
         reason = _fault(values)
         return Result({} if reason else values, reason)
 
-    def _clear(self, claim: Claim) -> None:
-        """Remove what a training that has come to its end would have continued from."""
-        rungs = self.settings.rungs
-        if rungs is not None and claim.rung == rungs.last:
-            self.how_far(claim)["checkpoint"].unlink(missing_ok=True)
+    def _clear(self, claim: Claim, trial: Trial) -> None:
+        """Remove what a training would have continued from, if this was its end."""
+        checkpoint = self.how_far(claim).get("checkpoint")
+        if checkpoint is not None and trial.state != "partial":
+            checkpoint.unlink(missing_ok=True)
 
-    def _check_failures(self) -> None:
-        tally = self._begin().tally
-        most = _MOST_FAILURES_IN_A_ROW if tally.complete else _MOST_FAILURES
-        if tally.trials[-1].state == "failed" and tally.failures >= most:
-            raise StudyError(
-                f"of {most} networks in a row one must be complete, but all failed, "
-                f"the last because {tally.trials[-1].reason}; mend that, and search in this folder again"
-            )
+
+def _check_failures(tally: Tally) -> None:
+    most = _MOST_FAILURES_IN_A_ROW if tally.complete else _MOST_FAILURES
+    if tally.trials[-1].state == "failed" and tally.failures >= most:
+        raise StudyError(
+            f"of {most} networks in a row one must be complete, but all failed, "
+            f"the last because {tally.trials[-1].reason}; mend that, and search in this folder again"
+        )
 
 
 def _read_metrics(result: Any) -> dict[str, float]:

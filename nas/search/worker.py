@@ -51,22 +51,28 @@ class Worker:
         self._proposals = proposals
         with store.locked():
             self._catch_up()
+            for draw in store.claims.abandoned().keys() & self.tally.draws:  # fulfilled, but not removed
+                store.claims.end(draw)
 
     @property
     def busy(self) -> bool:
         """Whether it has claims that are not told."""
         return self._store.claims.held
 
-    def next(self, most: float) -> Turn:
-        """Take a network, unless `most` are evaluated or about to be."""
+    def close(self) -> None:
+        """Wait until what it stored is on the disk."""
+        self._store.close()
+
+    def next(self, most: float, *, here: bool) -> Turn:
+        """Take a network, unless `most` are evaluated or about to be; `here` is kept in its claim."""
         with self._store.locked():
             self._catch_up()
             if self._rungs is None and self.tally.evaluated >= most:
                 return Turn(None, more=False)
-            left = self._take_over()
+            left = self._take_over(here)
             running = self._store.claims.running()
             draw = max([-1, *self.tally.draws, *running]) + 1
-            left = left or self._promote(draw, running)
+            left = left or self._promote(draw, running, here)
             begun = self.tally.evaluated + sum(not values["rung"] for values in running.values())
             if left is not None or begun >= most:
                 return Turn(left, more=left is not None or bool(running))
@@ -76,7 +82,7 @@ class Worker:
             drawn = self._proposals.draw(draw, self.tally, others)
             if drawn is None:
                 return Turn(None, more=bool(running))
-            return Turn(self._assess(drawn, others), more=True)
+            return Turn(self._assess(drawn, others, here), more=True)
 
     def tell(self, claim: Claim, result: Result) -> Trial:
         """Store an evaluated network with its metrics, or the reason why it has failed."""
@@ -106,17 +112,18 @@ class Worker:
         self._store.add(self._proposals.form.of(trial, verdict.excess, books))
         self._catch_up()
 
-    def _take_over(self) -> Claim | None:
+    def _take_over(self, here: bool) -> Claim | None:
         """The claim of a worker that has ended, unless it was fulfilled, or ends all who take it."""
         for draw, (values, found) in self._store.claims.abandoned().items():
+            attempt = values["attempt"] + values["here"]
             claim = Claim.from_json(
-                self._proposals.problem.space, {**values, "attempt": values["attempt"] + 1}
+                self._proposals.problem.space, {**values, "here": here, "attempt": attempt}
             )
             if draw in self.tally.draws:
                 self._store.claims.end(draw)
             elif found is not None:
                 self._conclude(claim, Result(**found))
-            elif claim.attempt > _MOST_ATTEMPTS:
+            elif attempt >= _MOST_ATTEMPTS:
                 reason = f"its evaluation has ended its process {_MOST_ATTEMPTS} times"
                 self._conclude(claim, Result({}, reason))
             else:
@@ -124,7 +131,7 @@ class Worker:
                 return claim
         return None
 
-    def _promote(self, draw: int, running: Mapping[int, Mapping[str, Any]]) -> Claim | None:
+    def _promote(self, draw: int, running: Mapping[int, Mapping[str, Any]], here: bool) -> Claim | None:
         """Claim the network that is to be trained on next, if one is."""
         if self._rungs is None:
             return None
@@ -137,7 +144,7 @@ class Worker:
         verdict = problem.judge.recall(trial.values, trial.measured)
         seed = self._proposals.seed_of(self.tally.first[trial.architecture.id].draw)
         candidate = Candidate(problem.space, trial.architecture, seed=seed)
-        claim = Claim(draw, candidate, verdict, {}, rung)
+        claim = Claim(draw, candidate, verdict, {}, rung, here)
         self._store.claims.take(draw, claim.to_json())
         return claim
 
@@ -153,13 +160,13 @@ class Worker:
         self._store.claims.end(claim.draw)
         return trial
 
-    def _assess(self, drawn: Drawn, others: Sequence[Known]) -> Claim | None:
+    def _assess(self, drawn: Drawn, others: Sequence[Known], here: bool) -> Claim | None:
         """Claim a proposal, or store why it is not evaluated."""
         state, verdict, reason = self._screen(drawn, others)
         if state is None:
             assert drawn.candidate is not None, "what does not build is not evaluated"
             rung = 0 if self._rungs else None
-            claim = Claim(drawn.draw, drawn.candidate, verdict, drawn.books, rung)
+            claim = Claim(drawn.draw, drawn.candidate, verdict, drawn.books, rung, here)
             self._store.claims.take(claim.draw, claim.to_json())
             return claim
         number, values, violated = len(self.tally.trials), verdict.values, verdict.violated

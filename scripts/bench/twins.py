@@ -6,12 +6,10 @@ build the same network: a shortcut where shapes differ is none, and a stage of n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from nas import Architecture, Net, Option, SearchSpace, Shape
+from nas import Architecture, Net, SearchSpace, Shape
 from nas.layers import conv_norm_act, global_avg_pool, linear, max_pool
 
-__all__ = ["build", "code", "every_architecture", "space"]
+__all__ = ["build", "code", "space"]
 
 
 def build(net: Net, input_shape: Shape = (1, 8, 8), num_classes: int = 10) -> None:
@@ -40,18 +38,3 @@ space = SearchSpace(build)
 def code(architecture: Architecture) -> str:
     """By what the table knows a network."""
     return architecture.id[:12]
-
-
-def every_architecture() -> Iterator[Architecture]:
-    """All architectures, twins included: each run takes first options and leaves the others for later."""
-    open_ends: list[dict[str, Option]] = [{}]
-    while open_ends:
-        decided = open_ends.pop()
-
-        def answer(name: str, options: tuple[Option, ...], decided: dict[str, Option] = decided) -> Option:
-            if name not in decided:
-                open_ends.extend({**decided, name: option} for option in options[1:])
-                decided[name] = options[0]
-            return decided[name]
-
-        yield space.resolve(answer)

@@ -10,7 +10,7 @@ from statistics import mean
 import numpy as np
 import torch
 from record import Record
-from twins import code, every_architecture, space
+from twins import code, space
 
 from nas import Architecture, Candidate
 from nas.cost import Cost
@@ -26,7 +26,7 @@ EPOCHS, SEEDS = 5, (0, 1)
 def collect(record: Record, *, networks: int) -> None:
     """One row per network: its error in percent on 719 images it was not trained on, mean of the seeds."""
     known = {row["network"] for row in record.rows(FILE)}
-    distinct = {code(architecture): architecture for architecture in every_architecture()}
+    distinct = {code(architecture): architecture for architecture in space.architectures()}
     left = [architecture for name, architecture in sorted(distinct.items())[:networks] if name not in known]
     if not left:
         return

@@ -1,13 +1,12 @@
 """A small space with twins, exits and conditional choices, all that can be known of it, and studies of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas.bundle import Latency
-from nas.choices import Option
 from nas.layers import conv, global_avg_pool, linear
 from nas.net import Feature, Net
 from nas.search import Maximize, Minimize, Study
@@ -31,21 +30,6 @@ def build(net: Net, input_shape: tuple[int, ...] = (1, 8, 8), num_classes: int =
     net.exit(head, x, num_classes)
 
 
-def enumerate_space(space: SearchSpace) -> Iterator[Architecture]:
-    """Every architecture: each run takes the first options that are open and leaves the others for later."""
-    open_ends: list[dict[str, Option]] = [{}]
-    while open_ends:
-        decided = open_ends.pop()
-
-        def answer(name: str, options: tuple[Option, ...], decided: dict[str, Option] = decided) -> Option:
-            if name not in decided:
-                open_ends.extend({**decided, name: option} for option in options[1:])
-                decided[name] = options[0]
-            return decided[name]
-
-        yield space.resolve(answer)
-
-
 @pytest.fixture
 def space() -> SearchSpace:
     return SearchSpace(build, "tests:twins")
@@ -54,7 +38,7 @@ def space() -> SearchSpace:
 @pytest.fixture
 def enumerated() -> Callable[[SearchSpace], dict[str, Architecture]]:
     """Every network of a space, by id."""
-    return lambda space: {architecture.id: architecture for architecture in enumerate_space(space)}
+    return lambda space: {architecture.id: architecture for architecture in space.architectures()}
 
 
 @pytest.fixture

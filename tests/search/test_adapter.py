@@ -1,11 +1,14 @@
 """Holds that proposers work in studies of Optuna that somebody else has written."""
 
+import time
+from copy import copy
+
 import optuna
 import pytest
 
 from nas.cost import Cost
 from nas.errors import StudyError
-from nas.search import Maximize, Minimize, SpaceSampler
+from nas.search import KnownCost, Maximize, Minimize, SpaceSampler
 from nas.space import SearchSpace
 from search_spaces.mobile import space as mobile
 
@@ -46,6 +49,31 @@ def test_networks_asked_at_once_differ(space: SearchSpace) -> None:
     assert len(ids) == 9
 
 
+def test_threads_do_not_propose_the_same_network(space: SearchSpace) -> None:
+    ids = []
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        candidate = space.candidate(trial.suggest_categorical)
+        ids.append(candidate.id)
+        time.sleep(0.01)
+        return 0.5, Cost.of(candidate.graph).macs
+
+    study = study_with(SpaceSampler(space, [Maximize("accuracy"), Minimize("macs")]))
+    study.optimize(objective, n_trials=24, n_jobs=4)
+    assert len(set(ids)) == len(ids) == 24
+
+
+def test_one_sampler_may_serve_two_studies_and_be_copied(space: SearchSpace) -> None:
+    sampler = SpaceSampler(space, [Maximize("accuracy"), Minimize("macs")])
+    study, other = study_with(sampler), study_with(sampler)
+    asked = [study.ask() for _ in range(3)]
+    choices = [space.resolve(trial.suggest_categorical).choices for trial in asked]
+    first = other.ask()
+    assert space.resolve(first.suggest_categorical).choices == choices[0], "of the same seed, as if alone"
+    study.sampler = copy(sampler)
+    assert space.resolve(study.ask().suggest_categorical).choices not in choices
+
+
 def test_failed_and_unfinished_trials_are_passed_over(space: SearchSpace) -> None:
     study = study_with(SpaceSampler(space, [Maximize("accuracy"), Minimize("macs")], seed=3))
     ids = []
@@ -71,7 +99,11 @@ def test_a_space_that_is_exhausted_goes_on_at_random(space: SearchSpace) -> None
 
 
 def test_options_may_depend_on_other_choices() -> None:
-    sampler = SpaceSampler(mobile.at((1, 8, 8), 10), [Minimize("macs"), Maximize("accuracy")])
+    sampler = SpaceSampler(
+        mobile.at((1, 8, 8), 10),
+        [Minimize("macs"), Maximize("accuracy")],
+        proposer=KnownCost(candidates=50),
+    )
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
     ids = []
     for number in range(12):

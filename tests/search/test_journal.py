@@ -1,5 +1,6 @@
 """Holds that a study survives what can happen to its process and its folder, and that Optuna can open it."""
 
+import errno
 import json
 import os
 import resource
@@ -48,7 +49,22 @@ def untimed(record: StudyRecord) -> StudyRecord:
     return replace(record, trials=tuple(replace(trial, seconds=0) for trial in record.trials))
 
 
-@pytest.mark.parametrize("sampler", ["known-cost", "random", "tpe", "nsga2"])
+def test_a_disk_that_fails_is_told_at_the_end_at_last(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    list(study.run(trials=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(StudyError, match="Input/output error"):
+            list(study.run(trials=2))
+    assert len(list(study.run(trials=3))) >= 1
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    ["random", *(pytest.param(name, marks=pytest.mark.slow) for name in ("known-cost", "tpe", "nsga2"))],
+)
 def test_killed_search_ends_as_an_uninterrupted_one(sampler: str, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     kills = (7, 26)

@@ -121,6 +121,23 @@ def test_seed_and_costs_stay_the_same_on_all_rungs(space: SearchSpace, start: St
             assert {**before.values, "accuracy": 0} == {**each.values, "accuracy": 0}
 
 
+def test_checkpoints_are_kept_as_long_as_they_may_be_needed(
+    space: SearchSpace, start: Start, tmp_path: Path
+) -> None:
+    def evaluate(candidate: Candidate, *, epochs: int, checkpoint: Path) -> dict[str, float]:
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.touch()
+        if epochs > 1 and int(candidate.id[-1], 16) < 6:
+            raise RuntimeError("no memory left")
+        return {"accuracy": epochs / 10}
+
+    trials = list(start(space, tmp_path, evaluate=evaluate, rungs=RUNGS).run(trials=27))
+    last = {trial.architecture.id: trial.state for trial in trials if trial.evaluated}
+    assert {"partial", "failed", "complete"} == set(last.values())
+    kept = {path.stem for path in (tmp_path / "checkpoints").iterdir()}
+    assert kept == {id for id, state in last.items() if state == "partial"}
+
+
 def test_a_search_goes_on_with_its_rungs(space: SearchSpace, start: Start, tmp_path: Path) -> None:
     def evaluate(candidate: Candidate, *, epochs: int, checkpoint: Path) -> dict[str, float]:
         return {"accuracy": epochs / 10}

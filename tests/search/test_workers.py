@@ -34,7 +34,7 @@ def trained(folder: Path) -> Counter[str]:
     return Counter(log.read_text().split() if log.exists() else [])
 
 
-@pytest.mark.parametrize("sampler", ["known-cost", "tpe"])
+@pytest.mark.parametrize("sampler", ["known-cost", pytest.param("tpe", marks=pytest.mark.slow)])
 def test_workers_share_the_work(sampler: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     workers = [begin(folder, sampler, 0.1) for _ in range(3)]
@@ -66,6 +66,23 @@ def test_what_a_killed_worker_had_begun_another_evaluates(tmp_path: Path) -> Non
     assert sum(trial.evaluated for trial in trials) == TRIALS
     assert trained(folder)[begun] == 1
     assert max(trained(folder).values()) == 1
+
+
+def test_killed_at_any_touch_of_its_folder(tmp_path: Path) -> None:
+    script = SCRIPT.with_name("moments.py")
+    subprocess.run([sys.executable, str(script), str(tmp_path), "4"], cwd=ROOT, check=True)
+    moments = sorted((path for path in tmp_path.iterdir() if path.is_dir()), key=lambda path: int(path.name))
+    assert len(moments) > 60, "opening, and four networks"
+    whole = read_study(moments[-1]).trials
+    for folder in moments:
+        found = read_study(folder).trials
+        assert [(trial.architecture, trial.state, trial.values) for trial in found] == [
+            (trial.architecture, trial.state, trial.values) for trial in whole
+        ]
+        assert not list((folder / "running").iterdir())
+        stored = [trial.architecture.id for trial in found if trial.evaluated]
+        assert set(trained(folder)) == set(stored)
+        assert sum(trained(folder).values()) <= len(stored) + 2, "one more for each time it was killed"
 
 
 def test_a_result_is_not_lost_between_training_and_storing(
@@ -100,8 +117,9 @@ def test_a_claim_that_was_not_written_to_the_end_is_drawn_again(
     ]
 
 
-def test_a_network_that_ends_every_worker_has_failed(
-    space: SearchSpace, start: Start, tmp_path: Path
+@pytest.mark.parametrize("here", [True, False])
+def test_a_network_that_ends_every_worker_that_evaluates_it_has_failed(
+    here: bool, space: SearchSpace, start: Start, tmp_path: Path
 ) -> None:
     study = start(space, tmp_path / "run")
     claim = study.ask()
@@ -109,10 +127,13 @@ def test_a_network_that_ends_every_worker_has_failed(
     path = tmp_path / "run/running/000000.json"
     values = json.loads(path.read_text())
     study.give_up(claim)
-    path.write_text(json.dumps(values | {"attempt": 3}) + "\n")
+    path.write_text(json.dumps(values | {"here": here, "attempt": 2}) + "\n")
     first = next(start(space, tmp_path / "run").run(trials=2))
-    assert first.state == "failed"
-    assert first.reason == "its evaluation has ended its process 3 times"
+    if here:
+        assert first.state == "failed"
+        assert first.reason == "its evaluation has ended its process 3 times"
+    else:
+        assert first.state == "complete", "a process that only asked was not ended by it"
 
 
 def test_asking_and_telling(space: SearchSpace, start: Start, tmp_path: Path) -> None:
