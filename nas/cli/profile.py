@@ -97,7 +97,7 @@ def _known_ms(calibration: Calibration) -> Callable[..., Interval]:
 
     def known_ms(candidate: Candidate, exit: int | None = None) -> Interval:
         interval = calibration(candidate, exit)
-        if math.isinf(interval.value):
+        if math.isinf(interval.high) and math.isinf(calibration.predictor(candidate.graph, exit)):
             raise TargetError(
                 f"a calibration must have seen every kind of layer, but not all of {candidate.id}; "
                 "calibrate longer"

@@ -69,7 +69,7 @@ class Calibration:
         return self.predictor.target
 
     def __call__(self, candidate: Candidate, exit: int | None = None) -> Interval:
-        """Milliseconds up to one exit, by default the last; infinite where a kind of layer was never seen."""
+        """Milliseconds up to one exit, by default the last; a guess, up to infinity, of unknown kinds of layers."""
         exit = len(candidate.graph.exits) - 1 if exit is None else exit
         ms = self._exits_ms.get(candidate.id, {}).get(exit)
         ratio = self.predictor.ratio(candidate.graph, exit)
@@ -77,7 +77,9 @@ class Calibration:
             ms = self.predictor(candidate.graph, exit)
         else:
             ratio = min(ratio, _REMEASURED)
-        return Interval(0.0, ms, ms) if math.isinf(ms) else Interval(ms / ratio, ms, ms * ratio)
+        if math.isinf(ms):  # a kind of layer was never seen
+            return Interval(0.0, self.predictor.guess(candidate.graph, exit), math.inf)
+        return Interval(ms / ratio, ms, ms * ratio)
 
     @staticmethod
     def of(

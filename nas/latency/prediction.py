@@ -115,6 +115,10 @@ class Predictor(ABC):
         """Milliseconds up to one exit, by default the last; infinite where a kind of layer was never seen."""
 
     @abstractmethod
+    def guess(self, graph: Graph, exit: int | None = None) -> float:
+        """The same, but kinds of layers never seen take as long for each MAC as the others of the network."""
+
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """All there is to know, as plain values."""
 

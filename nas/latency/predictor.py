@@ -58,6 +58,15 @@ class LayerPredictor(Predictor):
             weight_bytes += 4 * key[0].params
         return total_ms + self._priced(spilled(weight_bytes))
 
+    def guess(self, graph: Graph, exit: int | None = None) -> float:
+        exit = len(graph.exits) - 1 if exit is None else exit
+        known_ms, known_macs, macs = (exit + 2) * self.factors_ms[CALL], 0, 0
+        for chain, fused in running_chains(graph, exit):
+            ms, macs = self._learn((chain, fused)), macs + chain.macs
+            if ms < math.inf:
+                known_ms, known_macs = known_ms + ms, known_macs + chain.macs
+        return known_ms * macs / known_macs if known_macs else math.inf
+
     def to_json(self) -> dict[str, Any]:
         return {
             "target": self.target,

@@ -68,9 +68,16 @@ class TransferredPredictor(Predictor):
     def __call__(self, graph: Graph, exit: int | None = None) -> float:
         """Milliseconds up to one exit, by default the last; infinite where the known target's are."""
         exit = len(graph.exits) - 1 if exit is None else exit
-        known_ms, total = self.known(graph, exit), np.zeros(len(_GLOBAL) + 1)
+        return self._corrected(self.known(graph, exit), graph, exit)
+
+    def guess(self, graph: Graph, exit: int | None = None) -> float:
+        exit = len(graph.exits) - 1 if exit is None else exit
+        return self._corrected(self.known.guess(graph, exit), graph, exit)
+
+    def _corrected(self, known_ms: float, graph: Graph, exit: int) -> float:
         if not 0 < known_ms < math.inf:
             return known_ms
+        total = np.zeros(len(_GLOBAL) + 1)
         for key in running_chains(graph, exit):
             parts = self._chains.get(key)
             total += self._learn(key) if parts is None else parts

@@ -47,8 +47,9 @@ def test_a_search_is_told_an_interval(
                 assert interval.value == known[number].exits_ms[exit]
                 assert interval.high / interval.value == pytest.approx(interval.value / interval.low)
                 assert interval.low < interval.value
-            elif math.isinf(interval.value):
+            elif math.isinf(interval.high):
                 assert interval.low == 0
+                assert interval.value == predictor.guess(candidate.graph, exit)
             else:
                 ratio = predictor.ratio(candidate.graph, exit)
                 assert interval.value == predictor(candidate.graph, exit)

@@ -142,6 +142,16 @@ def test_a_kind_of_layer_that_was_never_seen(exact: LayerPredictor) -> None:
     assert exact(network()) < math.inf
     assert exact(network(kernel_size=7)) == math.inf
     assert exact(network(norm=True)) == math.inf
+    for graph in (network(kernel_size=7), network(norm=True)):
+        assert 0 < exact.guess(graph) < math.inf
+    assert exact.guess(network(kernel_size=7)) > exact.guess(network(kernel_size=5)) > 0
+
+
+def test_a_guess_of_what_is_known(graphs: list[Graph], exact: LayerPredictor) -> None:
+    for graph in graphs[:20]:
+        for exit in range(len(graph.exits)):
+            assert exact.guess(graph, exit) <= exact(graph, exit) * (1 + 1e-9)  # without spilled weights
+            assert exact.guess(graph, exit) == pytest.approx(exact(graph, exit), rel=0.2)
 
 
 @pytest.mark.parametrize("count", [5, 20])

@@ -135,7 +135,10 @@ def test_each_exit_has_its_time(laptop: LayerPredictor, graphs: list[Graph]) -> 
 
 
 def test_a_layer_that_the_known_machine_never_ran(laptop: LayerPredictor, graphs: list[Graph]) -> None:
-    assert transferred(laptop, graphs, 10)(wide_kernel()) == math.inf
+    predictor = transferred(laptop, graphs, 10)
+    assert predictor(wide_kernel()) == math.inf
+    assert 0 < predictor.guess(wide_kernel()) < math.inf
+    assert predictor.guess(graphs[0]) == pytest.approx(predictor(graphs[0]))
 
 
 def test_json_keeps_every_bit(laptop: LayerPredictor, graphs: list[Graph]) -> None:
