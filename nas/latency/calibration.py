@@ -69,7 +69,7 @@ class Calibration:
         return self.predictor.target
 
     def __call__(self, candidate: Candidate, exit: int | None = None) -> Interval:
-        """Milliseconds up to one exit, by default the last; a guess, up to infinity, of unknown kinds of layers."""
+        """Milliseconds up to one exit, by default the last; a guess where kinds of layers are unknown."""
         exit = len(candidate.graph.exits) - 1 if exit is None else exit
         ms = self._exits_ms.get(candidate.id, {}).get(exit)
         ratio = self.predictor.ratio(candidate.graph, exit)

@@ -61,10 +61,11 @@ class LayerPredictor(Predictor):
     def guess(self, graph: Graph, exit: int | None = None) -> float:
         exit = len(graph.exits) - 1 if exit is None else exit
         known_ms, known_macs, macs = (exit + 2) * self.factors_ms[CALL], 0, 0
-        for chain, fused in running_chains(graph, exit):
-            ms, macs = self._learn((chain, fused)), macs + chain.macs
+        for key in running_chains(graph, exit):
+            ms, macs = self._chains_ms.get(key), macs + key[0].macs
+            ms = self._learn(key) if ms is None else ms
             if ms < math.inf:
-                known_ms, known_macs = known_ms + ms, known_macs + chain.macs
+                known_ms, known_macs = known_ms + ms, known_macs + key[0].macs
         return known_ms * macs / known_macs if known_macs else math.inf
 
     def to_json(self) -> dict[str, Any]:

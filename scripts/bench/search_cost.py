@@ -105,7 +105,11 @@ def _sqlite_overhead(space: SearchSpace) -> dict[str, object]:
     spent: list[float] = []
 
     def objective(trial: optuna.Trial) -> tuple[float, float]:
-        return 0.5, Cost.of(space.candidate(trial.suggest_categorical).graph).macs
+        # Options depend on other choices, which Optuna allows under different names only.
+        candidate = space.candidate(
+            lambda name, options: trial.suggest_categorical(f"{name} of {options}", options)
+        )
+        return 0.5, Cost.of(candidate.graph).macs
 
     with tempfile.TemporaryDirectory() as folder:
         storage = f"sqlite:///{Path(folder) / 'study.db'}"
