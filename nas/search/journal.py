@@ -27,7 +27,15 @@ from nas.errors import StudyError
 from nas.search.record import Settings, StudyRecord
 from nas.search.trial import Trial
 
-__all__ = ["JournalFile", "check_folder", "load_study", "quiet_optuna", "read_study", "read_trials"]
+__all__ = [
+    "JournalFile",
+    "check_folder",
+    "load_study",
+    "open_storage",
+    "quiet_optuna",
+    "read_study",
+    "read_trials",
+]
 
 
 @final
@@ -192,31 +200,51 @@ def read_study(folder: str | Path) -> StudyRecord:
     folder = Path(folder)
     settings = _read_settings(folder)
     path = folder / "study.journal"
-    study = load_study(JournalFile(path), settings) if path.exists() else None
-    return StudyRecord(settings, tuple(trial for trial, _ in read_trials(study)) if study else ())
+    journal = JournalFile(path)
+    storage = open_storage(journal) if path.exists() else None
+    if storage is None or load_study(storage, journal, settings) is None:
+        return StudyRecord(settings, ())
+    return StudyRecord(settings, tuple(trial for trial, _ in read_trials(storage, settings.space)))
 
 
-def read_trials(study: optuna.Study, start: int = 0) -> list[tuple[Trial, FrozenTrial]]:
+def read_trials(storage: JournalStorage, name: str, start: int = 0) -> list[tuple[Trial, FrozenTrial]]:
     """Stored trials from this place on, also as Optuna has them; `StudyError` if some are lost."""
-    stored = study.get_trials(deepcopy=False)[start:]
+    stored = _stored(storage, storage.get_study_id_from_name(name), start)
     found = [(Trial.from_json(each.user_attrs), each) for each in stored]
     for place, (trial, _) in enumerate(found, start):
         if trial.number != place:
             raise StudyError(
-                f"trials of {study.study_name} must be stored without gaps, "
+                f"trials of {name} must be stored without gaps, "
                 f"but in place of trial {place} is trial {trial.number}; restore study.journal from a copy"
             )
     return found
 
 
-def load_study(journal: JournalFile, settings: Settings) -> optuna.Study | None:
-    """The stored study; None where a crash came before it was made."""
+def _stored(storage: JournalStorage, study_id: int, start: int) -> list[FrozenTrial]:
+    """Trials from a place on; those before are not gone through again, as there may be thousands."""
+    if start == 0:
+        return storage.get_all_trials(study_id, deepcopy=False)
+    found: list[FrozenTrial] = []
+    while True:
+        try:
+            id = storage.get_trial_id_from_study_id_trial_number(study_id, start + len(found))
+        except KeyError:
+            return found
+        found.append(storage.get_trial(id))
+
+
+def open_storage(journal: JournalFile) -> JournalStorage:
+    """Optuna's view of a journal; `StudyError` if that is damaged."""
     try:
-        storage = JournalStorage(journal)
+        return JournalStorage(journal)
     except (KeyError, TypeError) as error:
         raise StudyError(
             f"{journal.path} must be as Optuna writes it, but is damaged: {error!r}; restore it from a copy"
         ) from None
+
+
+def load_study(storage: JournalStorage, journal: JournalFile, settings: Settings) -> optuna.Study | None:
+    """The stored study; None where a crash came before it was made."""
     if journal.is_empty:
         return None
     if settings.space not in optuna.get_all_study_names(storage):

@@ -17,8 +17,7 @@ __all__ = ["Pool"]
 _TRIED = 32  # random networks, after which it is asked whether it is worth going on with them
 _LEAST_SHARE = 0.1  # of random networks that fit; where fewer do, networks are reached from those that fit
 _PATIENCE = 100  # draws in a row that give no new network
-_TRIES = 2  # draws per network wanted; where half are not new, the rest is not worth the time
-_STEPS = 4  # mutations that lead away from a network where random ones do not fit
+_TRIES = 2  # draws per network wanted, at most; one in a tight budget
 _CROSSED = 0.4  # share of offspring that has two parents
 _TWICE = 0.25  # share of mutations that change a second choice
 
@@ -56,7 +55,8 @@ class Pool:
     def _draw(self, count: int, draw: Callable[[], Known | None]) -> list[Known]:
         found: list[Known] = []
         idle = 0
-        for _ in range(max(_PATIENCE, _TRIES * count)):
+        tries = 1 if self._is_tight else _TRIES
+        for _ in range(max(_PATIENCE, tries * count)):
             if len(found) == count or idle == _PATIENCE:
                 break
             known = draw()
@@ -76,23 +76,24 @@ class Pool:
         return None if architecture.id in self._seen else self._problem.assess(architecture)
 
     def _anywhere(self) -> Known | None:
-        if self._starts and self._tried >= _TRIED and self._fitted < _LEAST_SHARE * self._tried:
+        if self._starts and self._is_tight:
             return self._drift()
         known = self._assess(lambda: self._problem.space.sample(self._rng))
         self._tried += 1
         self._fitted += known is None or known.fits
         return known
 
+    @property
+    def _is_tight(self) -> bool:
+        """Whether few random networks fit, so that others are dear."""
+        return self._tried >= _TRIED and self._fitted < _LEAST_SHARE * self._tried
+
     def _drift(self) -> Known | None:
-        """A network some steps away from one that fits, all within the budget; later ones may go on there."""
-        here, reached = self._rng.choice(self._starts), None
-        for _ in range(self._rng.randint(1, _STEPS)):
-            known = self._assess(partial(self._problem.space.mutate, here, self._rng))
-            if known is not None and known.fits:
-                here, reached = known.architecture, known
-        if reached is not None:
-            self._starts.append(here)
-        return reached
+        """A mutation of a network that fits; if it fits too, later ones go on from there, ever farther."""
+        known = self._assess(partial(self._problem.space.mutate, self._rng.choice(self._starts), self._rng))
+        if known is not None and known.fits:
+            self._starts.append(known.architecture)
+        return known
 
     def _offspring(self, parents: Sequence[Architecture]) -> Architecture:
         space, rng = self._problem.space, self._rng

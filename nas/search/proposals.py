@@ -87,7 +87,8 @@ class Proposals:
         """The proposal of this number; None where no other network within the budget is found."""
         if tally.idle >= _HOPELESS:
             return None
-        seen = tally.first.keys() | {known.architecture.id for known in running}
+        others = {known.architecture.id for known in running}
+        seen = tally.first.keys() | others if others else tally.first.keys()  # not copied needlessly
         sampler = make_sampler(self._sampler, self.random(f"proposal {draw}").getrandbits(32))
         proposal = self._reached if draw == 0 else None
         if isinstance(sampler, Proposer):

@@ -18,7 +18,14 @@ from optuna.trial import FrozenTrial
 from nas.errors import StudyError
 from nas.files import save_json
 from nas.search.claims import Claims
-from nas.search.journal import JournalFile, check_folder, load_study, quiet_optuna, read_trials
+from nas.search.journal import (
+    JournalFile,
+    check_folder,
+    load_study,
+    open_storage,
+    quiet_optuna,
+    read_trials,
+)
 from nas.search.record import Settings
 from nas.search.trial import Trial
 
@@ -44,7 +51,9 @@ class Store:
                 if not check_folder(folder, settings):
                     save_json(folder / "study.json", settings.to_json() | _manifest(manifest))
                 self._journal = JournalFile(folder / "study.journal")
-                self.study = _open(self._journal, settings)
+                self._journal.path.touch()
+                self._storage = open_storage(self._journal)
+                self._study = _open(self._storage, self._journal, settings)
         except OSError as error:
             raise StudyError(
                 f"a study must be able to write to its folder, but {error}; use another"
@@ -70,7 +79,7 @@ class Store:
         """Trials stored since this was last asked, by whomever, also as Optuna has them."""
         if not self._added and not self._journal.has_news:
             return []
-        found = read_trials(self.study, self._known)
+        found = read_trials(self._storage, self._study.study_name, self._known)
         self._known += len(found)
         self._added = False
         return found
@@ -81,19 +90,16 @@ class Store:
 
     def add(self, done: FrozenTrial) -> None:
         """Store a finished trial, in one write."""
-        self.study.add_trial(done)
+        self._study.add_trial(done)
         self._added = True
 
 
-def _open(journal: JournalFile, settings: Settings) -> optuna.Study:
-    study = load_study(journal, settings) if journal.path.exists() else None
+def _open(storage: JournalStorage, journal: JournalFile, settings: Settings) -> optuna.Study:
+    study = load_study(storage, journal, settings)
     if study is None:
-        journal.path.touch()
         directions = [objective.direction for objective in settings.objectives]
         with quiet_optuna():
-            study = optuna.create_study(
-                storage=JournalStorage(journal), study_name=settings.space, directions=directions
-            )
+            study = optuna.create_study(storage=storage, study_name=settings.space, directions=directions)
             study.set_metric_names([objective.metric for objective in settings.objectives])
     return study
 

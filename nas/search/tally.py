@@ -19,6 +19,7 @@ class Tally:
         self.first: dict[str, Trial] = {}
         """The first trial of each network, by id."""
         self.draws: set[int] = set()
+        self.next_draw = 0
         self.partial: list[Trial] = []
         self.evaluated = 0
         """Networks on which an evaluation was spent."""
@@ -34,6 +35,7 @@ class Tally:
         if trial.state != "repeat":  # which may be stored before the trial that it repeats
             self.first.setdefault(trial.architecture.id, trial)
         self.draws.add(trial.draw)
+        self.next_draw = max(self.next_draw, trial.draw + 1)
         if not trial.evaluated:
             self.idle += 1
             return

@@ -71,7 +71,7 @@ class Worker:
                 return Turn(None, more=False)
             left = self._take_over(here)
             running = self._store.claims.running()
-            draw = max([-1, *self.tally.draws, *running]) + 1
+            draw = max([self.tally.next_draw, *(number + 1 for number in running)])
             left = left or self._promote(draw, running, here)
             begun = self.tally.evaluated + sum(not values["rung"] for values in running.values())
             if left is not None or begun >= most:
