@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from threading import Lock
+from typing import Any, Generic, TypeVar, final
 
 from nas.errors import SpaceError
 
-__all__ = ["Answer", "Option", "answers_from", "check_options", "every_answer"]
+__all__ = ["Answer", "Option", "Paths", "answers_from", "check_options", "every_answer"]
 
 Option = str | int | float | bool | None
 Answer = Callable[[str, Sequence[Option]], Option]
 """Answers one choice, given its name and options; `optuna.Trial.suggest_categorical` is one."""
 
+_Asked = tuple[str, Sequence[Option], Option]  # a choice, its options, and the answer
+# From a place and an answer there to the next place, and what is asked at a place or what it is the end of.
+_Tables = tuple[dict[tuple[int, type, Option], int], dict[int, Any]]
+T = TypeVar("T")
+
+_MOST_STEPS = 100_000  # that are remembered: some 20 MB
 _OPTION_TYPES = "strings, numbers, booleans or None"
 
 
@@ -35,6 +43,67 @@ def answers_from(choices: Mapping[str, Option]) -> Answer:
         return choices[name]
 
     return answer
+
+
+@final
+class Paths(Generic[T]):
+    """What answers led to: who asks the same again is told without anything being built.
+
+    What is asked next follows from the answers so far, so these are a path from the first question to what
+    they led to. When too many steps are known, all are forgotten. Threads may share it; another process
+    gets an empty one.
+    """
+
+    def __init__(self) -> None:
+        self._tables: _Tables = {}, {}
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Paths, ()
+
+    def end(self, answer: Answer, build: Callable[[Answer], T]) -> T:
+        """What these answers lead to, built with them if need be; each question is asked once."""
+        given, known = self._follow(answer)
+        if known is not None:
+            return known
+        asked: list[_Asked] = []
+
+        def reply(name: str, options: Sequence[Option]) -> Option:
+            option = given[len(asked)] if len(asked) < len(given) else answer(name, options)
+            asked.append((name, options, option))
+            return option
+
+        built = build(reply)
+        self._keep(asked, built)
+        return built
+
+    def _follow(self, answer: Answer) -> tuple[list[Option], T | None]:
+        """Ask on from the first question as far as is known: the answers, and what they lead to, if known."""
+        steps, places = self._tables
+        given: list[Option] = []
+        place: int | None = 0
+        while place is not None:
+            found = places.get(place)
+            if not isinstance(found, tuple):
+                return given, found
+            option = answer(*found)
+            given.append(option)
+            try:
+                place = steps.get((place, type(option), option))
+            except TypeError:  # no option at all, which whoever builds will say
+                break
+        return given, None
+
+    def _keep(self, asked: Sequence[_Asked], result: T) -> None:
+        with self._lock:
+            if len(self._tables[0]) > _MOST_STEPS:
+                self._tables = {}, {}
+            steps, places = self._tables
+            place = 0
+            for name, options, option in asked:
+                places.setdefault(place, (name, options))
+                place = steps.setdefault((place, type(option), option), len(steps) + 1)
+            places[place] = result
 
 
 def every_answer() -> Iterator[Answer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple, final
 
@@ -17,6 +17,8 @@ from nas.search.trial import Trial
 from nas.space import Architecture, Candidate, SearchSpace
 
 __all__ = ["History", "Known", "Partial", "Problem", "Proposer"]
+
+_MOST_VERDICTS = 20_000  # that are remembered
 
 
 @final
@@ -45,6 +47,8 @@ class Problem:
     judge: Judge
     objectives: tuple[Objective, ...]
     budget: Budget
+    _verdicts: dict[str, Verdict] = field(default_factory=dict, repr=False, compare=False)
+    """By id: candidates are drawn again and again, around the same few networks."""
 
     @property
     def learned(self) -> tuple[Objective, ...]:
@@ -58,10 +62,15 @@ class Problem:
 
     def assess(self, architecture: Architecture) -> Known | None:
         """The network with its costs, predicted where they could be measured; None where they fail."""
-        try:
-            verdict = self.judge(Candidate(self.space, architecture), measuring=False)
-        except (*FAILURES, SpaceError):
-            return None
+        verdict = self._verdicts.get(architecture.id)
+        if verdict is None:
+            try:
+                verdict = self.judge(Candidate(self.space, architecture), measuring=False)
+            except (*FAILURES, SpaceError):
+                return None
+            if len(self._verdicts) >= _MOST_VERDICTS:
+                self._verdicts.clear()
+            self._verdicts[architecture.id] = verdict
         return Known(architecture, verdict)
 
     def losses(self, trial: Trial) -> tuple[float, ...]:
