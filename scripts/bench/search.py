@@ -13,27 +13,36 @@ PEERS = ("local", "evolution", "random", "tpe", "nsga2", "optuna-tpe", "optuna-n
 SLOW_PEERS = ("gp", "optuna-gp")  # a minute and more for a search, so of fewer seeds
 
 
+def collect(record: Record) -> None:
+    """All parts, those first that the headline figures are of; some five hours of one core."""
+    twins_table.collect(record, networks=10_000)
+    search_table.collect(record, seeds=20, networks=search_table.NETWORKS, samplers=("known-cost",))
+    search_cost.collect(record, trials=5000, tight=100)
+    search_kill.collect(record, runs=100)
+    search_table.collect(record, seeds=20, networks=search_table.NETWORKS, samplers=PEERS)
+    search_train.collect(record, seeds=3, trials=32, images=12_288)
+    search_table.collect(record, seeds=3, networks=search_table.NETWORKS, samplers=SLOW_PEERS)
+
+
+def collect_quick(record: Record) -> None:
+    twins_table.collect(record, networks=150)
+    search_table.collect(record, seeds=1, networks=30, samplers=("known-cost", "random"))
+    search_cost.collect(record, trials=200, tight=10)
+    search_kill.collect(record, runs=3)
+    search_train.collect(record, seeds=1, trials=3, images=640)
+
+
 def main() -> None:
     record = Record("search", __doc__ or "")
-    quick = record.quick
-    networks = 30 if quick else search_table.NETWORKS
-    twins_table.collect(record, networks=150 if quick else 10_000)
-    samplers = ("known-cost", "random") if quick else ("known-cost",)
-    search_table.collect(record, seeds=1 if quick else 20, networks=networks, samplers=samplers)
-    if not quick:
-        search_table.collect(record, seeds=20, networks=networks, samplers=PEERS)
-        search_table.collect(record, seeds=3, networks=networks, samplers=SLOW_PEERS)
-    search_cost.collect(record, trials=200 if quick else 5000, tight=10 if quick else 100)
-    search_kill.collect(record, runs=3 if quick else 100)
-    if quick:
-        search_train.collect(record, seeds=1, trials=3, images=640)
+    if record.quick:
+        collect_quick(record)
     else:
-        search_train.collect(record, seeds=3, trials=32, images=12_288)
+        collect(record)
     curves = search_table.curves(record)
     search_table.plot(curves, record.raw)
     search_train.plot(record)
     headline = {
-        **search_table.figures(curves, record, networks),
+        **search_table.figures(curves, record),
         **search_cost.figures(record),
         **search_kill.figures(record.rows(search_kill.FILE)),
         **search_train.figures(record),

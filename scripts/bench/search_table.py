@@ -197,21 +197,19 @@ def _regrets(table: Table, points: list[tuple[float, int]], bound: str) -> list[
     return regrets
 
 
-def figures(
-    curves: Mapping[tuple[str, str], np.ndarray], record: Record, networks: int
-) -> dict[str, float | int]:
+def figures(curves: Mapping[tuple[str, str], np.ndarray], record: Record) -> dict[str, float | int]:
     """The headline figures of the known-cost sampler, means over the seeds."""
     found: dict[str, float | int] = {}
     front = curves.get(("macro", "known-cost"))
     for count in (25, 50, 100):
-        if front is not None and count <= networks:
+        if front is not None and count <= front.shape[1]:
             found[f"hv{count}"] = round(float(front[:, count - 1].mean()), 4)
     rows = [row for row in record.rows(FILE) if row["sampler"] == "known-cost"]
     found["repeats"] = sum(len(row["networks"].split()) - _distinct(row, record) for row in rows)
     for bound in ("40M", "60M"):
         regret = curves.get((f"macro macs<={bound}", "known-cost"))
         for count in (50, 100):
-            if regret is not None and count <= networks:
+            if regret is not None and count <= regret.shape[1]:
                 found[f"regret{count}_{bound}"] = round(float(regret[:, count - 1].mean()), 4)
     found["infeasible_trainings"] = sum(_infeasible(row, record) for row in rows)
     return found
