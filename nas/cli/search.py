@@ -139,11 +139,12 @@ def execute(arguments: Namespace) -> None:
         arguments.out,
         evaluate=_training(job, data),
         costs={"latency_ms": clock.calibration} if clock else {},
-        measure=measuring_by(clock, job, arguments.ray is not None) if clock else None,
-        manifest={"data_hash": job.data_hash, "target": clock.target.identity if clock else None},
+        measure=measuring_by(clock, job, on_cluster=arguments.ray is not None) if clock else None,
+        manifest={"data_hash": job.data_hash, "target": clock.calibration.target if clock else None},
         **{name: sought[name] for name in SOUGHT},
     )
-    if clock and not clock.is_fresh and study.record.evaluated < arguments.trials:
+    here = arguments.ray is None
+    if clock and here and not clock.is_fresh and study.record.evaluated < arguments.trials:
         say_drift(clock.calibration, clock.target, space)
     _search(study, arguments, job, clock)
     _check_trained(study.record)

@@ -133,24 +133,33 @@ class ClusterMeasure:
         ray start --address HEAD:6379 --resources '{"nas_target": 1}'
 
     As there is one, measurements wait for each other. Where no node has it, this process measures. `make`
-    gives the function that measures, on the machine where it does.
+    gives the function that measures, on the machine where it does. With `identity`, a `StudyError` is raised
+    where what measures is another target.
     """
 
-    def __init__(self, make: Callable[[], MeasureFunction]) -> None:
+    def __init__(self, make: Callable[[], MeasureFunction], identity: str | None = None) -> None:
         self._make = make
+        self._identity = identity
         self._here: MeasureFunction | None = None
 
     def __call__(self, candidate: Candidate, exit: int | None = None) -> Latency:
         at = {} if exit is None else {"exit": exit}
         if TARGET_RESOURCE not in ray.cluster_resources():
             self._here = self._here or self._make()
-            return self._here(candidate, **at)
+            return self._checked(self._here(candidate, **at))
         sent = ray.cloudpickle.dumps((self._make, candidate, at))
         running = ray.remote(num_cpus=0, resources={TARGET_RESOURCE: 1})(_measure).remote(sent)
         while not ray.wait([running], timeout=_LOOK_S)[0]:
             if TARGET_RESOURCE not in ray.cluster_resources():
                 raise TargetError("a target must stay in the cluster, but its node is gone; start it again")
-        found: Latency = ray.get(running)
+        return self._checked(ray.get(running))
+
+    def _checked(self, found: Latency) -> Latency:
+        if self._identity not in (None, found.target):
+            raise StudyError(
+                f"the cluster must measure on the calibrated target, {self._identity}, but measures on "
+                f"{found.target}; calibrate there, and give that calibration"
+            )
         return found
 
 

@@ -145,6 +145,9 @@ def test_measurements_are_made_one_by_one_where_the_target_is(cluster: Cluster, 
     networks = [SPACE.sample(Random(number)) for number in range(6)]
     with ThreadPoolExecutor(6) as threads:  # all at once
         list(threads.map(ClusterMeasure(make), [Candidate(SPACE, each) for each in networks]))  # type: ignore[arg-type]
+    elsewhere = ClusterMeasure(make, "another board")  # type: ignore[arg-type]
+    with pytest.raises(StudyError, match="calibrated target, another board, but measures on test"):
+        elsewhere(Candidate(SPACE, networks[0]))
     lines = log.read_text().split()
     assert lines[::4] == ["begin"] * (len(lines) // 4)
     assert str(os.getpid()) not in lines
