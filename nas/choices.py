@@ -9,18 +9,16 @@ from typing import Any, Generic, TypeVar, final
 
 from nas.errors import SpaceError
 
-__all__ = ["Answer", "Option", "Paths", "answers_from", "check_options", "every_answer"]
+__all__ = ["Answer", "AnswerTree", "Option", "answers_from", "check_options", "every_answer"]
 
 Option = str | int | float | bool | None
 Answer = Callable[[str, Sequence[Option]], Option]
 """Answers one choice, given its name and options; `optuna.Trial.suggest_categorical` is one."""
 
 _Asked = tuple[str, Sequence[Option], Option]  # a choice, its options, and the answer
-# From a place and an answer there to the next place, and what is asked at a place or what it is the end of.
-_Tables = tuple[dict[tuple[int, type, Option], int], dict[int, Any]]
 T = TypeVar("T")
 
-_MOST_STEPS = 100_000  # that are remembered: some 20 MB
+_MOST_STEPS = 50_000  # that are remembered: some 25 MB
 _OPTION_TYPES = "strings, numbers, booleans or None"
 
 
@@ -46,7 +44,7 @@ def answers_from(choices: Mapping[str, Option]) -> Answer:
 
 
 @final
-class Paths(Generic[T]):
+class AnswerTree(Generic[T]):
     """What answers led to: who asks the same again is told without anything being built.
 
     What is asked next follows from the answers so far, so these are a path from the first question to what
@@ -55,17 +53,31 @@ class Paths(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._tables: _Tables = {}, {}
+        self._known = _Known[T]()
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Paths, ()
+        return AnswerTree, ()
 
-    def end(self, answer: Answer, build: Callable[[Answer], T]) -> T:
+    def resolve(self, answer: Answer, build: Callable[[Answer], T]) -> T:
         """What these answers lead to, built with them if need be; each question is asked once."""
-        given, known = self._follow(answer)
-        if known is not None:
-            return known
+        known = self._known
+        given: list[Option] = []
+        place: int | None = 0
+        while place in known.questions:
+            name, options = known.questions[place]
+            option = answer(name, options)
+            given.append(option)
+            try:
+                place = known.steps.get((place, type(option), option))
+            except TypeError:  # no option at all, which whoever builds will say
+                break
+        else:
+            if place in known.ends:
+                return known.ends[place]
+        return self._built(given, answer, build)
+
+    def _built(self, given: Sequence[Option], answer: Answer, build: Callable[[Answer], T]) -> T:
         asked: list[_Asked] = []
 
         def reply(name: str, options: Sequence[Option]) -> Option:
@@ -74,36 +86,28 @@ class Paths(Generic[T]):
             return option
 
         built = build(reply)
-        self._keep(asked, built)
+        with self._lock:
+            if len(self._known.steps) > _MOST_STEPS:
+                self._known = _Known()
+            self._known.keep(asked, built)
         return built
 
-    def _follow(self, answer: Answer) -> tuple[list[Option], T | None]:
-        """Ask on from the first question as far as is known: the answers, and what they lead to, if known."""
-        steps, places = self._tables
-        given: list[Option] = []
-        place: int | None = 0
-        while place is not None:
-            found = places.get(place)
-            if not isinstance(found, tuple):
-                return given, found
-            option = answer(*found)
-            given.append(option)
-            try:
-                place = steps.get((place, type(option), option))
-            except TypeError:  # no option at all, which whoever builds will say
-                break
-        return given, None
 
-    def _keep(self, asked: Sequence[_Asked], result: T) -> None:
-        with self._lock:
-            if len(self._tables[0]) > _MOST_STEPS:
-                self._tables = {}, {}
-            steps, places = self._tables
-            place = 0
-            for name, options, option in asked:
-                places.setdefault(place, (name, options))
-                place = steps.setdefault((place, type(option), option), len(steps) + 1)
-            places[place] = result
+@final
+class _Known(Generic[T]):
+    """What is asked at each place of a tree of answers, and what is at the ends of its branches."""
+
+    def __init__(self) -> None:
+        self.questions: dict[int | None, tuple[str, Sequence[Option]]] = {}
+        self.steps: dict[tuple[int | None, type, Option], int] = {}
+        self.ends: dict[int | None, T] = {}
+
+    def keep(self, asked: Sequence[_Asked], end: T) -> None:
+        place = 0
+        for name, options, option in asked:
+            self.questions.setdefault(place, (name, options))
+            place = self.steps.setdefault((place, type(option), option), len(self.steps) + 1)
+        self.ends[place] = end
 
 
 def every_answer() -> Iterator[Answer]:

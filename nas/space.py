@@ -13,7 +13,7 @@ from random import Random
 from types import ModuleType
 from typing import Any, cast, final
 
-from nas.choices import Answer, Option, Paths, answers_from, every_answer
+from nas.choices import Answer, AnswerTree, Option, answers_from, every_answer
 from nas.errors import NasError, SpaceError
 from nas.fragments import Fragment
 from nas.graph import Graph
@@ -83,7 +83,7 @@ class SearchSpace:
         self._name = name
         self._memory: dict[object, Fragment] = {}
         self._recent: OrderedDict[tuple[tuple[str, Option], ...], Graph] = OrderedDict()
-        self._paths = Paths[Architecture]()
+        self._known = AnswerTree[Architecture]()
         self.input_shape = _checked_shape(_default(parameters, "input_shape", (3, 32, 32)))
         self.num_classes = _checked_classes(_default(parameters, "num_classes", 10))
 
@@ -112,7 +112,7 @@ class SearchSpace:
 
     def resolve(self, answer: Answer) -> Architecture:
         """The architecture that these answers give; `optuna.Trial.suggest_categorical` is an answer."""
-        return self._paths.end(answer, lambda answer: self._write(answer)[0])
+        return self._known.resolve(answer, lambda answer: self._write(answer)[0])
 
     def candidate(self, answer: Answer) -> Candidate:
         """As `resolve`, together with the graph that was built on the way."""

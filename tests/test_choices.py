@@ -1,13 +1,14 @@
 """Holds that all architectures of a space are found, each once, and that what is known is not built again."""
 
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
 import pytest
 
-from nas.choices import Answer, Paths, answers_from
+from nas.choices import Answer, AnswerTree
 from nas.errors import SpaceError
 from nas.layers import conv, global_avg_pool, linear
 from nas.net import Feature, Net
@@ -86,24 +87,31 @@ def test_answers_of_another_kind_are_told_apart() -> None:
                 space.resolve(answering(wrong))
 
 
-def test_threads_share_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.choices._MOST_STEPS", 50)  # so that all is forgotten in the midst of it
+class Slow(str):
+    """An option during whose look-up other threads go on."""
 
-    def build(net: Net, input_shape: Shape = (1, 6, 6), num_classes: int = 3) -> None:
-        x = net.input(input_shape)
-        for number in range(net.choice("depth", 1, 2, 3)):
-            with net.scope(f"layer{number}"):
-                x = conv(x, net.choice("width", 2, 4, 6), kernel_size=net.choice("kernel_size", 1, 3))
-        net.exit(head, x, num_classes=num_classes)
+    __slots__ = ()
 
-    space = SearchSpace(build, "user:shared")
+    def __hash__(self) -> int:
+        time.sleep(1e-4)
+        return super().__hash__()
+
+
+def test_threads_share_what_is_known() -> None:
+    tree = AnswerTree[tuple[str, ...]]()
+    options = [Slow(letter) for letter in "abcdefgh"]
 
     def look(seed: int) -> None:
         rng = Random(seed)
-        for _ in range(300):
-            wanted = dict(space.sample(rng).choices)
-            assert dict(space.resolve(answers_from(wanted)).choices) == wanted
+        for _ in range(20):
+            wanted = (rng.choice(options), rng.choice(options))
 
-    with ThreadPoolExecutor(4) as threads:
+            def build(answer: Answer, wanted: tuple[str, ...] = wanted) -> tuple[str, ...]:
+                return tuple(str(answer(f"choice {number}", options)) for number in range(2))
+
+            left = iter(wanted)
+            assert tree.resolve(lambda name, options, left=left: next(left), build) == wanted  # type: ignore[misc]
+
+    with ThreadPoolExecutor(8) as threads:
         list(threads.map(look, range(8)))
-    assert pickle.loads(pickle.dumps(Paths[int]())).end(lambda name, options: 1, lambda answer: 5) == 5
+    assert pickle.loads(pickle.dumps(tree)).resolve(lambda name, options: 1, lambda answer: 5) == 5

@@ -26,7 +26,7 @@ from nas.space import Architecture, Candidate, SearchSpace
 __all__ = ["Calibration", "Measured"]
 
 _FORMAT = "nas-dial-calibration"
-_VERSION = 2
+_VERSION = 3
 _DRIFT_S = 0.5  # for each network
 _DAMAGES = (ValueError, KeyError, TypeError, AttributeError, SpaceError, OverflowError, RecursionError)
 _KINDS: Mapping[str, Callable[[Any], Predictor]] = MappingProxyType(
@@ -69,7 +69,7 @@ class Calibration:
         return self.predictor.target
 
     def __call__(self, candidate: Candidate, exit: int | None = None) -> Interval:
-        """Milliseconds up to one exit, by default the last; a guess where kinds of layers are unknown."""
+        """Milliseconds up to an exit, by default the last; open above if a kind of layer was never seen."""
         exit = len(candidate.graph.exits) - 1 if exit is None else exit
         ms = self._exits_ms.get(candidate.id, {}).get(exit)
         ratio = self.predictor.ratio(candidate.graph, exit)

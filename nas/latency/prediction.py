@@ -116,7 +116,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def guess(self, graph: Graph, exit: int | None = None) -> float:
-        """The same, but kinds of layers never seen take as long for each MAC as the others of the network."""
+        """The same, but kinds of layers never seen count by their MACs, at the rate of all measured ones."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:

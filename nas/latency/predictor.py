@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.chains import Chain
+from nas.cost import Cost
 from nas.errors import MissingExtraError
 from nas.graph import Graph
 from nas.latency.features import chain_features, running_chains, spilled
@@ -43,6 +44,8 @@ class LayerPredictor(Predictor):
     lanes: int
     factors_ms: Mapping[str, float]
     """Milliseconds per unit of each feature that was seen."""
+    ms_per_mac: float
+    """Of all that was measured."""
     intervals: Intervals
     errors: Errors
     _chains_ms: dict[tuple[Chain, bool], float] = field(default_factory=dict, repr=False, compare=False)
@@ -60,19 +63,19 @@ class LayerPredictor(Predictor):
 
     def guess(self, graph: Graph, exit: int | None = None) -> float:
         exit = len(graph.exits) - 1 if exit is None else exit
-        known_ms, known_macs, macs = (exit + 2) * self.factors_ms[CALL], 0, 0
+        total_ms = (exit + 2) * self.factors_ms[CALL]
         for key in running_chains(graph, exit):
-            ms, macs = self._chains_ms.get(key), macs + key[0].macs
+            ms = self._chains_ms.get(key)
             ms = self._learn(key) if ms is None else ms
-            if ms < math.inf:
-                known_ms, known_macs = known_ms + ms, known_macs + key[0].macs
-        return known_ms * macs / known_macs if known_macs else math.inf
+            total_ms += ms if ms < math.inf else key[0].macs * self.ms_per_mac
+        return total_ms
 
     def to_json(self) -> dict[str, Any]:
         return {
             "target": self.target,
             "lanes": self.lanes,
             "factors_ms": dict(self.factors_ms),
+            "ms_per_mac": self.ms_per_mac,
             "intervals": self.intervals.to_json(),
             "errors": asdict(self.errors),
         }
@@ -83,12 +86,15 @@ class LayerPredictor(Predictor):
         factors_ms = {str(name): float(ms) for name, ms in dict(values["factors_ms"]).items()}
         if CALL not in factors_ms or not all(0 <= ms < math.inf for ms in factors_ms.values()):
             raise ValueError(f"factors must have {CALL!r}, and be finite and not below 0")
+        if not 0 <= values["ms_per_mac"] < math.inf:
+            raise ValueError("ms_per_mac must be finite and not below 0")
         if values["lanes"] not in LANES:
             raise ValueError(f"lanes must be among {LANES}")
         return LayerPredictor(
             target=str(values["target"]),
             lanes=values["lanes"],
             factors_ms=factors_ms,
+            ms_per_mac=float(values["ms_per_mac"]),
             intervals=Intervals.from_json(values["intervals"]),
             errors=Errors(**values["errors"]),
         )
@@ -109,8 +115,10 @@ def fit_predictor(samples: Sequence[Sample], target: str) -> LayerPredictor:
     table = tables[lanes]
     predicted_ms = table.left_out_ms(_FOLDS)
     last = are_last_exits(samples)
+    macs = [Cost.of(sample.graph, exit).macs for sample in samples for exit in sample.exits_ms]
     return LayerPredictor(
         target=target,
+        ms_per_mac=float(table.measured_ms.sum() / max(1, sum(macs))),
         lanes=lanes,
         factors_ms=dict(zip(table.names, table.factors_ms().tolist(), strict=True)),
         intervals=Intervals.of(predicted_ms, table.measured_ms, last),

@@ -74,7 +74,6 @@ class SpaceSampler(BaseSampler):
         self._seed = seed
         self._others = RandomSampler(seed=seed)
         self._form = Form(space, [objective.metric for objective in objectives])
-        self._known: dict[_Key, Known | None] = {}
         self._proposals: dict[_Key, _Proposal] = {}
         self._lock = Lock()
 
@@ -134,7 +133,7 @@ class SpaceSampler(BaseSampler):
             if known is None:
                 continue
             seen.add(known.architecture.id)
-            if other.state == TrialState.COMPLETE:
+            if other.state == TrialState.COMPLETE and known.fits:
                 values = {**known.values, **dict(zip(metrics, other.values, strict=True))}
                 complete.append(Trial(other.number, known.architecture, "complete", values))
             elif other.state == TrialState.RUNNING:
@@ -151,24 +150,16 @@ class SpaceSampler(BaseSampler):
 
         Of a trial that has not asked for all of them yet, what it was proposed.
         """
-        key = study.study_name, trial.number
-        if key in self._known:
-            return self._known[key]
         try:
-            known = self._problem.assess(
-                self._problem.space.resolve(
-                    lambda name, options: answers_from(trial.params)(self._form.key(name, options), options)
-                )
+            architecture = self._problem.space.resolve(
+                lambda name, options: answers_from(trial.params)(self._form.key(name, options), options)
             )
         except SpaceError:
-            proposed = self._proposals[key].architecture if key in self._proposals else None
-            if proposed is not None:
-                return self._problem.assess(proposed)
-            if not trial.state.is_finished():
+            proposal = self._proposals.get((study.study_name, trial.number))
+            if proposal is None or proposal.architecture is None:
                 return None
-            known = None
-        self._known[key] = known
-        return known
+            architecture = proposal.architecture
+        return self._problem.assess(architecture)
 
     def _random(self, trial: FrozenTrial, purpose: str) -> Random:
         return Random(f"{self._seed} {trial.number} {purpose}")

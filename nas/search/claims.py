@@ -1,17 +1,21 @@
 """Networks that are being evaluated: for each a file that its worker holds locked.
 
 The system frees the locks of a process when that ends, however it ends. So whether a worker is dead need
-not be guessed from its silence, and what it left unfinished is taken over by the next one.
+not be guessed from its silence, and what it left unfinished is taken over by the next one. Processes that an
+evaluation forks let go of the locks at once: they may outlive the worker.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, final
+from weakref import WeakMethod
 
 from nas.errors import StudyError
 
@@ -28,11 +32,15 @@ class Left(NamedTuple):
 
 @final
 class Claims:
-    """The numbered claims in a folder. Only who holds the study's lock may do more than `finish` its own."""
+    """The numbered claims in a folder.
+
+    Who does not hold the study's lock may only `finish` and `leave` its own.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held: dict[int, IO[str]] = {}
+        os.register_at_fork(after_in_child=partial(_let_go, WeakMethod(self._forget)))
 
     def take(self, number: int, claim: Mapping[str, Any]) -> None:
         """Claim what is new, or what a worker that has ended had claimed."""
@@ -59,7 +67,7 @@ class Claims:
         self._held[number].write(json.dumps(result) + "\n")
         self._held[number].flush()
 
-    def end(self, number: int) -> None:
+    def remove(self, number: int) -> None:
         """Remove a claim of this worker, or of one that has ended."""
         self._path(number).unlink(missing_ok=True)
         self.leave(number)
@@ -70,6 +78,11 @@ class Claims:
         if file is not None:
             with suppress(OSError):  # what it could not write before
                 file.close()
+
+    def _forget(self) -> None:
+        """In a process that was forked: close what only the parent holds, which does not unlock it there."""
+        for number in tuple(self._held):
+            self.leave(number)
 
     def holds(self, number: int) -> bool:
         """Whether this worker has that claim."""
@@ -89,6 +102,8 @@ class Claims:
         return {number: left for number, left, held in self._all() if not held}
 
     def _all(self) -> Iterator[tuple[int, Left, bool]]:
+        for path in self._folder.glob("*.part"):  # of a worker that was killed while it took a claim
+            path.unlink()
         for path in sorted(self._folder.glob("[0-9]*.json")):
             with path.open() as file:
                 held = _is_locked(file)
@@ -100,6 +115,12 @@ class Claims:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06}.json"
+
+
+def _let_go(forget: WeakMethod[Callable[[], None]]) -> None:
+    method = forget()
+    if method is not None:
+        method()
 
 
 def _is_locked(file: IO[str]) -> bool:

@@ -84,6 +84,7 @@ def run_on_ray(
                 tune.Tuner(train, tune_config=config, run_config=run).fit()
             finally:
                 view.leave()
+                study.close()
         view.check()
     finally:
         if started:

@@ -98,11 +98,6 @@ class JournalFile(BaseJournalBackend):
         """Whether no complete line was found when it was last read."""
         return not self._offset
 
-    @property
-    def has_news(self) -> bool:
-        """Whether something was written since it was last read."""
-        return self.path.stat().st_size != self._offset
-
     def _parse(self, line: bytes) -> dict[str, Any]:
         try:
             return dict(json.loads(line))
@@ -129,9 +124,9 @@ class _Flusher:
         with self._lock:
             self._wanted = True
             if not self._running:
-                self._running = True
                 self._thread = Thread(target=self._run, daemon=True)
                 self._thread.start()
+                self._running = True
         self._raise()
 
     def close(self) -> None:
@@ -141,7 +136,8 @@ class _Flusher:
         self._raise()
 
     def _raise(self) -> None:
-        error, self._error = self._error, None
+        with self._lock:
+            error, self._error = self._error, None
         if error is not None:
             raise error
 
@@ -156,7 +152,8 @@ class _Flusher:
                 with self._path.open("rb") as file:
                     os.fsync(file.fileno())
             except OSError as error:
-                self._error = error
+                with self._lock:
+                    self._error = error
 
 
 def _write(file: RawIOBase, data: bytes) -> None:

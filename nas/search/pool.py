@@ -17,7 +17,7 @@ __all__ = ["Pool"]
 _TRIED = 32  # random networks, after which it is asked whether it is worth going on with them
 _LEAST_SHARE = 0.1  # of random networks that fit; where fewer do, networks are reached from those that fit
 _PATIENCE = 100  # draws in a row that give no new network
-_TRIES = 2  # draws per network wanted, at most; one in a tight budget
+_TRIES = 2  # draws per network wanted, at most; one where the budget turned out to be tight
 _CROSSED = 0.4  # share of offspring that has two parents
 _TWICE = 0.25  # share of mutations that change a second choice
 
@@ -37,7 +37,7 @@ class Pool:
         done = [*history.complete, *history.unfinished]
         self._starts = reached + [trial.architecture for trial in done]
         self._rng = rng
-        self._tried = self._fitted = 0
+        self._tried = self._missed = 0
 
     def random(self, count: int) -> list[Known]:
         """Networks from all over the space; fewer where it has no more."""
@@ -80,13 +80,13 @@ class Pool:
             return self._drift()
         known = self._assess(lambda: self._problem.space.sample(self._rng))
         self._tried += 1
-        self._fitted += known is None or known.fits
+        self._missed += known is not None and not known.fits
         return known
 
     @property
     def _is_tight(self) -> bool:
         """Whether few random networks fit, so that others are dear."""
-        return self._tried >= _TRIED and self._fitted < _LEAST_SHARE * self._tried
+        return self._tried >= _TRIED and self._tried - self._missed < _LEAST_SHARE * self._tried
 
     def _drift(self) -> Known | None:
         """A mutation of a network that fits; if it fits too, later ones go on from there, ever farther."""

@@ -47,7 +47,7 @@ class Problem:
     judge: Judge
     objectives: tuple[Objective, ...]
     budget: Budget
-    _verdicts: dict[str, Verdict] = field(default_factory=dict, repr=False, compare=False)
+    _verdicts: dict[str, Verdict] = field(default_factory=dict, init=False, repr=False, compare=False)
     """By id: candidates are drawn again and again, around the same few networks."""
 
     @property

@@ -58,7 +58,6 @@ class Store:
             raise StudyError(
                 f"a study must be able to write to its folder, but {error}; use another"
             ) from None
-        self._known, self._added = 0, True
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -75,14 +74,9 @@ class Store:
                 f"a study must be able to write to its folder, but {error}; use another"
             ) from None
 
-    def news(self) -> list[tuple[Trial, FrozenTrial]]:
-        """Trials stored since this was last asked, by whomever, also as Optuna has them."""
-        if not self._added and not self._journal.has_news:
-            return []
-        found = read_trials(self._storage, self._study.study_name, self._known)
-        self._known += len(found)
-        self._added = False
-        return found
+    def trials(self, start: int) -> list[tuple[Trial, FrozenTrial]]:
+        """Trials stored by whomever, from this place on, also as Optuna has them."""
+        return read_trials(self._storage, self._study.study_name, start)
 
     def close(self) -> None:
         """Wait until what was stored is on the disk."""
@@ -91,7 +85,6 @@ class Store:
     def add(self, done: FrozenTrial) -> None:
         """Store a finished trial, in one write."""
         self._study.add_trial(done)
-        self._added = True
 
 
 def _open(storage: JournalStorage, journal: JournalFile, settings: Settings) -> optuna.Study:

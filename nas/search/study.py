@@ -142,7 +142,7 @@ class Study:
         try:
             yield from self._search(self._begin(), trials)
         finally:
-            self._end()
+            self.close()
 
     def ask(self, *, trials: float = math.inf) -> Claim | None:
         """A network for this process to evaluate and to `tell`; None where none is found.
@@ -157,6 +157,7 @@ class Study:
             shown = len(worker.tally.trials)
             claim, more = worker.next(trials, here=False)
             self.waiting = claim is None and more
+            self._clear(worker.tally.trials[shown:])
             if claim is not None or not more or len(worker.tally.trials) == shown:
                 self.exhausted = not more and worker.tally.evaluated < trials
                 return claim
@@ -166,7 +167,7 @@ class Study:
         found = Result({}, failure(result)) if isinstance(result, Exception) else self._read(result, claim)
         worker = self._begin()
         trial = worker.tell(claim, found._replace(seconds=seconds))
-        self._clear(claim, trial)
+        self._clear([trial])
         _check_failures(worker.tally)
         return trial
 
@@ -174,21 +175,32 @@ class Study:
         """With what else `evaluate` is called in a search with rungs: `epochs` and `checkpoint`."""
         if self.settings.rungs is None or claim.rung is None:
             return {}
-        checkpoint = self.folder.absolute() / "checkpoints" / f"{claim.candidate.id}.safetensors"
-        return {"epochs": self.settings.rungs.epochs[claim.rung], "checkpoint": checkpoint}
+        epochs = self.settings.rungs.epochs[claim.rung]
+        return {"epochs": epochs, "checkpoint": self._checkpoint(claim.candidate.id)}
 
     def give_up(self, claim: Claim) -> None:
         """Leave a network that was asked to whoever asks next."""
         self._begin().give_up(claim)
+
+    def close(self) -> None:
+        """Wait until all is on the disk, and close the folder; `ask` opens it again.
+
+        Nothing, where networks that were asked are yet to be told.
+        """
+        worker = self._worker
+        if worker is not None and not worker.busy:
+            self._trials, self._worker = worker.tally.trials, None
+            worker.close()
 
     def _search(self, worker: Worker, trials: int) -> Iterator[Trial]:
         shown = len(worker.tally.trials)
         while True:
             claim, more = worker.next(trials, here=True)
             if claim is not None:
-                self._clear(claim, worker.tell(claim, self._evaluated(claim)))
+                worker.tell(claim, self._evaluated(claim))
             fresh = worker.tally.trials[shown:]
             shown += len(fresh)
+            self._clear(fresh)
             yield from fresh
             if fresh:
                 _check_failures(worker.tally)
@@ -208,13 +220,6 @@ class Study:
             self._worker = Worker(store, self._proposals, self.settings.rungs)
         return self._worker
 
-    def _end(self) -> None:
-        """Close the folder, unless networks that were asked are yet to be told."""
-        worker = self._worker
-        if worker is not None and not worker.busy:
-            self._trials, self._worker = worker.tally.trials, None
-            worker.close()
-
     def _evaluated(self, claim: Claim) -> Result:
         started = time.perf_counter()
         try:
@@ -233,11 +238,14 @@ class Study:
         reason = _fault(values)
         return Result({} if reason else values, reason)
 
-    def _clear(self, claim: Claim, trial: Trial) -> None:
-        """Remove what a training would have continued from, if this was its end."""
-        checkpoint = self.how_far(claim).get("checkpoint")
-        if checkpoint is not None and trial.state != "partial":
-            checkpoint.unlink(missing_ok=True)
+    def _checkpoint(self, id: str) -> Path:
+        return self.folder.absolute() / "checkpoints" / f"{id}.safetensors"
+
+    def _clear(self, trials: Iterable[Trial]) -> None:
+        """Remove what trainings would have continued from that came to their end, in whatever process."""
+        for trial in trials:
+            if trial.rung is not None and trial.state in ("complete", "failed"):
+                self._checkpoint(trial.architecture.id).unlink(missing_ok=True)
 
 
 def _check_failures(tally: Tally) -> None:

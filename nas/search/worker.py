@@ -20,7 +20,7 @@ from nas.space import Candidate
 
 __all__ = ["Result", "Turn", "Worker"]
 
-_MOST_ATTEMPTS = 3  # at a network whose evaluation ended its worker
+_MOST_ATTEMPTS = 5  # at a network whose evaluation ended its worker
 
 
 @final
@@ -52,7 +52,7 @@ class Worker:
         with store.locked():
             self._catch_up()
             for draw in store.claims.abandoned().keys() & self.tally.draws:  # fulfilled, but not removed
-                store.claims.end(draw)
+                store.claims.remove(draw)
 
     @property
     def busy(self) -> bool:
@@ -100,13 +100,13 @@ class Worker:
         """Leave a network to whoever comes next, unless that has happened."""
         with self._store.locked():
             if self._store.claims.holds(claim.draw):
-                self._store.claims.end(claim.draw)
+                self._store.claims.remove(claim.draw)
 
     def _catch_up(self) -> None:
         """Take in what was stored since, by whomever."""
-        for trial, done in self._store.news():
-            self.tally.add(trial)
+        for trial, done in self._store.trials(len(self.tally.trials)):
             self._proposals.learn(trial, done)
+            self.tally.add(trial)  # last: what an interruption leaves out is taken in the next time
 
     def _add(self, trial: Trial, verdict: Verdict, books: Books) -> None:
         self._store.add(self._proposals.form.of(trial, verdict.excess, books))
@@ -120,7 +120,7 @@ class Worker:
                 self._proposals.problem.space, {**values, "here": here, "attempt": attempt}
             )
             if draw in self.tally.draws:
-                self._store.claims.end(draw)
+                self._store.claims.remove(draw)
             elif found is not None:
                 self._conclude(claim, Result(**found))
             elif attempt >= _MOST_ATTEMPTS:
@@ -157,7 +157,7 @@ class Worker:
         trial = Trial(len(self.tally.trials), architecture, state, values, result.reason, draw=claim.draw)
         trial = replace(trial, seconds=result.seconds, measured=claim.verdict.measured, rung=claim.rung)
         self._add(trial, claim.verdict, claim.books)
-        self._store.claims.end(claim.draw)
+        self._store.claims.remove(claim.draw)
         return trial
 
     def _assess(self, drawn: Drawn, others: Sequence[Known], here: bool) -> Claim | None:

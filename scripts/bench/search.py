@@ -15,7 +15,7 @@ SLOW_PEERS = ("gp", "optuna-gp")  # a minute and more for a search, so of fewer 
 
 def collect(record: Record) -> None:
     """All parts, those first that the headline figures are of; some five hours of one core."""
-    twins_table.collect(record, networks=10_000)
+    twins_table.collect(record)
     search_table.collect(record, seeds=20, networks=search_table.NETWORKS, samplers=("known-cost",))
     search_cost.collect(record, trials=5000, tight=100)
     search_kill.collect(record, runs=100)
@@ -25,7 +25,7 @@ def collect(record: Record) -> None:
 
 
 def collect_quick(record: Record) -> None:
-    twins_table.collect(record, networks=150)
+    twins_table.collect(record, epochs=1, seeds=1, images=64)
     search_table.collect(record, seeds=1, networks=30, samplers=("known-cost", "random"))
     search_cost.collect(record, trials=200, tight=10)
     search_kill.collect(record, runs=3)
@@ -62,14 +62,15 @@ so far, minus the least in the table, in points. `optuna-` is Optuna without thi
 networks count, and so do those over the bound. All known-cost searches are the same, untuned, through the
 public `Study`.
 
-`kills.csv`: searches of 24 networks by 1, 2 and 4 processes, one of which is killed at random moments and
-started again. `lost`: networks that were stored once and are no more, or missing at the end; `repeated`:
+`kills.csv`: searches of 24 networks by 1, 2 and 4 processes, one of which, at random, is killed at a random
+moment after it has begun to search, and started again, up to twice for each process. `lost`: networks that
+were stored once and are no more, or failed, or are missing at the end; `repeated`:
 trained to the end or stored twice; `stuck`: processes that did not end, and claims left over.
 
 `trainings.csv`: searches of `mixed` on Fashion-MNIST within 10 M MACs, 32 trainings each of one epoch of
 12,288 images. All three samplers are the same engine, so none of them trains a network twice or one over the
 budget. `trainings_to_match_tpe` is the number of networks after which the mean curve of known-cost has the
-share of hypervolume with which that of TPE ends.
+share of the box with which that of TPE ends.
 """
 
 PICTURES = """

@@ -5,11 +5,13 @@ As a program it is one worker: search_kill.py FOLDER SAMPLER.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -22,6 +24,7 @@ from nas.search import Maximize, Minimize, Study, read_study
 
 FILE = "kills.csv"
 TRIALS = 24
+KILLS = 2  # of each process, at most
 WORKERS = (1, 2, 4)
 SAMPLERS = ("known-cost", "random", "tpe", "nsga2")
 TIMEOUT_S = 120
@@ -43,18 +46,30 @@ def _run(workers: int, sampler: str, seed: int) -> dict[str, object]:
         folder = Path(place) / "study"
         running = [_start(folder, sampler) for _ in range(workers)]
         kills, stored, end = 0, set[str](), time.monotonic() + TIMEOUT_S
-        while kills < 2 * workers and time.monotonic() < end:
-            time.sleep(rng.uniform(0.2, 2.5))
+        while kills < KILLS * workers and time.monotonic() < end:
             victim = rng.randrange(workers)
-            if running[victim].poll() == 0:
-                break
+            if not _reach_inside(running[victim], folder, end):
+                break  # it has come to its end, well or not: see below
+            time.sleep(rng.uniform(0, 0.3))
             running[victim].kill()
-            running[victim].wait()
+            if running[victim].wait() != -signal.SIGKILL:
+                break
             kills += 1
             stored |= _stored(folder)
             running[victim] = _start(folder, sampler)
         stuck = sum(_wait(process, end) != 0 for process in running)
         return {"kills": kills, **_faults(folder, stored, stuck)}
+
+
+def _reach_inside(process: subprocess.Popen[bytes], folder: Path, end: float) -> bool:
+    """Wait until a process has a file of the folder open; False where it ends, or time does, before."""
+    while process.poll() is None and time.monotonic() < end:
+        for descriptor in Path(f"/proc/{process.pid}/fd").glob("*"):
+            with suppress(OSError):
+                if descriptor.readlink().is_relative_to(folder):
+                    return True
+        time.sleep(0.005)
+    return False
 
 
 def _start(folder: Path, sampler: str) -> subprocess.Popen[bytes]:
@@ -80,7 +95,7 @@ def _stored(folder: Path) -> set[str]:
 def _faults(folder: Path, stored: set[str], stuck: int) -> dict[str, int]:
     """What was stored once and is lost, trained to the end twice, or left unfinished."""
     trials = read_study(folder).trials
-    complete = [trial.architecture.id for trial in trials if trial.evaluated]
+    complete = [trial.architecture.id for trial in trials if trial.state == "complete"]
     log = folder.with_suffix(".log").read_text().split()
     trained_twice = sum(count > 1 for count in Counter(log).values())
     stored_twice = len(complete) - len(set(complete))
@@ -107,7 +122,7 @@ def work(folder: Path, sampler: str) -> None:
 
     def evaluate(candidate: Candidate) -> dict[str, float]:
         rng = Random(candidate.seed)
-        time.sleep(rng.uniform(0.01, 0.2))
+        time.sleep(rng.uniform(0.05, 0.5))
         with folder.with_suffix(".log").open("a") as log:
             log.write(f"{candidate.id}\n")
         return {"accuracy": Cost.of(candidate.graph).params ** 0.5 / 100 + rng.uniform(0, 0.01)}

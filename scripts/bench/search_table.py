@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -91,6 +92,8 @@ def load(name: str, twins_csv: Path) -> Table:
 def collect(record: Record, *, seeds: int, networks: int, samplers: tuple[str, ...]) -> None:
     """One row per problem, sampler and seed: the networks in the order in which they were evaluated."""
     problems = [Problem("twins", ""), Problem("twins", "macs<=60K")]
+    if not macro.PATH.exists() and not record.quick:
+        sys.exit(f"NAS_TABLES must be the folder of {macro.PATH.name}, but it is not there; set it")
     if macro.PATH.exists():
         problems += [Problem("macro", bound) for bound in ("", "macs<=40M", "macs<=60M")]
     known = {(row["problem"], row["sampler"], row["seed"]) for row in record.rows(FILE)}
@@ -102,7 +105,10 @@ def collect(record: Record, *, seeds: int, networks: int, samplers: tuple[str, .
         if (problem.name, sampler, str(seed)) not in known
     ]
     with ProcessPoolExecutor(os.cpu_count(), initializer=_prepare) as pool:
-        runs = [pool.submit(_run, *each, networks, record.raw / twins_table.FILE) for each in wanted]
+        runs = [
+            pool.submit(_run, *each, networks=networks, twins_csv=record.raw / twins_table.FILE)
+            for each in wanted
+        ]
         for run in as_completed(runs):
             record.add(FILE, run.result())
 
@@ -114,11 +120,13 @@ def _prepare() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def _run(problem: Problem, sampler: str, seed: int, networks: int, twins_csv: Path) -> Mapping[str, object]:
+def _run(
+    problem: Problem, sampler: str, seed: int, *, networks: int, twins_csv: Path
+) -> Mapping[str, object]:
     table = load(problem.table, twins_csv)
     start = perf_counter()
     search = _plain if sampler in PLAIN else _study
-    codes = search(table, problem, sampler, seed, networks)
+    codes = search(table, problem, sampler, seed=seed, networks=networks)
     return {
         "problem": problem.name,
         "sampler": sampler,
@@ -128,7 +136,7 @@ def _run(problem: Problem, sampler: str, seed: int, networks: int, twins_csv: Pa
     }
 
 
-def _study(table: Table, problem: Problem, sampler: str, seed: int, networks: int) -> list[str]:
+def _study(table: Table, problem: Problem, sampler: str, *, seed: int, networks: int) -> list[str]:
     """The codes of the networks that this project's search evaluates."""
     objectives = [Minimize("error")] if problem.bound else [Minimize("error"), Minimize("macs")]
 
@@ -148,7 +156,7 @@ def _study(table: Table, problem: Problem, sampler: str, seed: int, networks: in
         return [table.code(trial.architecture) for trial in study.run(trials=networks) if trial.evaluated]
 
 
-def _plain(table: Table, problem: Problem, sampler: str, seed: int, networks: int) -> list[str]:
+def _plain(table: Table, problem: Problem, sampler: str, *, seed: int, networks: int) -> list[str]:
     """The codes of the networks that Optuna alone evaluates, repeats and those over the budget among them."""
     codes: list[str] = []
     bound = Budget.parse(problem.bound).limits[0].bound if problem.bound else None

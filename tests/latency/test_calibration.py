@@ -163,7 +163,7 @@ def test_places_without_a_calibration(calibration: Calibration, tmp_path: Path) 
 
 def check_refused(path: Path) -> None:
     with pytest.raises(
-        TargetError, match=r"must be a calibration, version 2, but is not: .*; calibrate again"
+        TargetError, match=r"must be a calibration, version 3, but is not: .*; calibrate again"
     ) as told:
         Calibration.load(path)
     assert str(path) in str(told.value)

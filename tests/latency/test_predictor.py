@@ -7,6 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from nas.cost import Cost
 from nas.errors import TargetError
 from nas.graph import Graph
 from nas.latency.features import chain_features, running_chains, spilled
@@ -142,9 +143,13 @@ def test_a_kind_of_layer_that_was_never_seen(exact: LayerPredictor) -> None:
     assert exact(network()) < math.inf
     assert exact(network(kernel_size=7)) == math.inf
     assert exact(network(norm=True)) == math.inf
-    for graph in (network(kernel_size=7), network(norm=True)):
-        assert 0 < exact.guess(graph) < math.inf
-    assert exact.guess(network(kernel_size=7)) > exact.guess(network(kernel_size=5)) > 0
+
+
+def test_layers_that_were_never_seen_are_guessed_by_their_macs(exact: LayerPredictor) -> None:
+    few, many = (network(kernel_size=size) for size in (7, 9))
+    more_ms = (Cost.of(many).macs - Cost.of(few).macs) * exact.ms_per_mac
+    assert exact.guess(many) - exact.guess(few) == pytest.approx(more_ms)
+    assert exact.guess(network(norm=True)) == pytest.approx(exact(network()), rel=0.5), "a norm has no MACs"
 
 
 def test_a_guess_of_what_is_known(graphs: list[Graph], exact: LayerPredictor) -> None:

@@ -1,5 +1,7 @@
 """Searches that are killed at every touch of their folder, one after another, and then brought to their end.
 
+A touch is a file opened, renamed, removed or locked.
+
     moments.py FOLDER TRIALS
 
 FOLDER/N is the search that was killed before its Nth touch, and again at some touch of its second run. A
@@ -33,7 +35,10 @@ def search(folder: Path, trials: int, kill_before: int) -> bool:
         sys.addaudithook(touched)
         SEARCH(folder, "random", trials, seconds=0, kill_at=0)
         os._exit(0)
-    return os.waitpid(child, 0)[1] == 0
+    status = os.waitpid(child, 0)[1]
+    if status and not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+        sys.exit(f"a search must end or be killed, but in {folder} it ended with {status}")
+    return not status
 
 
 def main(folder: Path, trials: int) -> None:

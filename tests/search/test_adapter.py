@@ -2,14 +2,16 @@
 
 import time
 from copy import copy
+from random import Random
+from typing import final
 
 import optuna
 import pytest
 
 from nas.cost import Cost
 from nas.errors import StudyError
-from nas.search import KnownCost, Maximize, Minimize, SpaceSampler
-from nas.space import SearchSpace
+from nas.search import History, KnownCost, Maximize, Minimize, Problem, Proposer, SpaceSampler
+from nas.space import Architecture, SearchSpace
 from search_spaces.mobile import space as mobile
 
 
@@ -72,6 +74,53 @@ def test_one_sampler_may_serve_two_studies_and_be_copied(space: SearchSpace) -> 
     assert space.resolve(first.suggest_categorical).choices == choices[0], "of the same seed, as if alone"
     study.sampler = copy(sampler)
     assert space.resolve(study.ask().suggest_categorical).choices not in choices
+
+
+@final
+class Telling(Proposer):
+    """Proposes at random, and tells what it was told."""
+
+    def __init__(self) -> None:
+        self.histories: list[History] = []
+
+    def propose(self, problem: Problem, history: History, rng: Random) -> Architecture | None:
+        self.histories.append(history)
+        return problem.space.sample(rng)
+
+
+def test_what_is_over_the_budget_is_known_but_no_result(space: SearchSpace) -> None:
+    telling = Telling()
+    objectives = [Maximize("accuracy"), Minimize("macs")]
+    sampler = SpaceSampler(space, objectives, budget="macs<=10K", proposer=telling)
+    study, ids = study_with(sampler), list[str]()
+    for number in range(12):
+        trial = study.ask()
+        candidate = space.candidate(trial.suggest_categorical)
+        ids.append(candidate.id)
+        study.tell(trial, [number / 12, Cost.of(candidate.graph).macs])
+    last = telling.histories[-1]
+    fits = {trial.number for trial in study.trials[:-1] if trial.values[1] <= 10_000}
+    assert {trial.number for trial in last.complete} == fits
+    assert 0 < len(fits) < 11
+    assert last.seen == set(ids[:-1])
+
+
+def test_a_study_that_was_made_anew_is_another(space: SearchSpace) -> None:
+    telling = Telling()
+    sampler = SpaceSampler(space, [Maximize("accuracy"), Minimize("macs")], proposer=telling)
+    storage = optuna.storages.InMemoryStorage()
+    for depth in (1, 2):
+        study = optuna.create_study(
+            study_name="again", storage=storage, directions=["maximize", "minimize"], sampler=sampler
+        )
+        study.enqueue_trial({"depth": depth})
+        for _ in range(2):
+            trial = study.ask()
+            candidate = space.candidate(trial.suggest_categorical)
+            study.tell(trial, [0.5, Cost.of(candidate.graph).macs])
+        (first,) = telling.histories[-1].complete
+        assert dict(first.architecture.choices) == study.trials[0].params
+        optuna.delete_study(study_name="again", storage=storage)
 
 
 def test_failed_and_unfinished_trials_are_passed_over(space: SearchSpace) -> None:

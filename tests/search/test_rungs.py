@@ -1,5 +1,6 @@
 """Holds that only the best are trained on, and that what is trained in part stays out of the front."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,35 @@ def test_checkpoints_are_kept_as_long_as_they_may_be_needed(
     assert {"partial", "failed", "complete"} == set(last.values())
     kept = {path.stem for path in (tmp_path / "checkpoints").iterdir()}
     assert kept == {id for id, state in last.items() if state == "partial"}
+
+
+def test_a_checkpoint_goes_with_a_result_that_another_found(
+    space: SearchSpace, start: Start, tmp_path: Path
+) -> None:
+    def evaluate(candidate: Candidate, *, epochs: int, checkpoint: Path) -> dict[str, float]:
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.touch()
+        return {"accuracy": epochs / 10}
+
+    settings = {"evaluate": evaluate, "rungs": RUNGS}
+    study = start(space, tmp_path, **settings)
+    for trial in study.run(trials=9):
+        if trial.rung == 1:
+            break
+    claim = study.ask()
+    while claim is not None and claim.rung != 2:
+        study.tell(claim, evaluate(claim.candidate, **study.how_far(claim)))
+        claim = study.ask()
+    assert claim is not None
+    checkpoint = study.how_far(claim)["checkpoint"]
+    assert checkpoint.exists()
+    path = tmp_path / f"running/{claim.draw:06}.json"
+    text = path.read_text()
+    study.give_up(claim)
+    path.write_text(text + json.dumps({"values": {"accuracy": 0.9}, "reason": "", "seconds": 1.0}) + "\n")
+    found = next(start(space, tmp_path, **settings).run(trials=27))
+    assert (found.architecture, found.state) == (claim.candidate.architecture, "complete")
+    assert not checkpoint.exists()
 
 
 def test_a_search_goes_on_with_its_rungs(space: SearchSpace, start: Start, tmp_path: Path) -> None:
