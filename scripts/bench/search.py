@@ -10,23 +10,26 @@ import twins_table
 from record import Record
 
 PEERS = ("local", "evolution", "random", "tpe", "nsga2", "optuna-tpe", "optuna-nsga2")
-SLOW_PEERS = ("gp", "optuna-gp")  # a minute and more for a search, so of fewer seeds
+SLOW_PEERS = ("gp", "optuna-gp")  # a minute and more for a search, so of fewer seeds, and for one problem
 
 
 def collect(record: Record) -> None:
-    """All parts, those first that the headline figures are of; some five hours of one core."""
+    """All parts, those first that the headline figures are of; some four hours of one core."""
     twins_table.collect(record)
-    search_table.collect(record, seeds=20, networks=search_table.NETWORKS, samplers=("known-cost",))
+    problems = search_table.problems(record)
+    search_table.collect(record, problems, ["known-cost"], seeds=20)
     search_cost.collect(record, trials=5000, tight=100)
     search_kill.collect(record, runs=100)
-    search_table.collect(record, seeds=20, networks=search_table.NETWORKS, samplers=PEERS)
-    search_train.collect(record, seeds=3, trials=32, images=12_288)
-    search_table.collect(record, seeds=3, networks=search_table.NETWORKS, samplers=SLOW_PEERS)
+    search_train.collect(record, seeds=2, trials=32, images=12_288)
+    search_table.collect(record, problems, PEERS, seeds=10)
+    front = [problem for problem in problems if problem.name == "macro"]
+    search_table.collect(record, front, SLOW_PEERS, seeds=3)
 
 
 def collect_quick(record: Record) -> None:
     twins_table.collect(record, epochs=1, seeds=1, images=64)
-    search_table.collect(record, seeds=1, networks=30, samplers=("known-cost", "random"))
+    problems = search_table.problems(record)
+    search_table.collect(record, problems, ["known-cost", "random"], seeds=1, networks=30)
     search_cost.collect(record, trials=200, tight=10)
     search_kill.collect(record, runs=3)
     search_train.collect(record, seeds=1, trials=3, images=640)

@@ -6,7 +6,7 @@ import csv
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -89,13 +89,25 @@ def load(name: str, twins_csv: Path) -> Table:
     return Table(macro.space, macro.code, macro.points(), (12.0, 106_000_000), macro.identity)
 
 
-def collect(record: Record, *, seeds: int, networks: int, samplers: tuple[str, ...]) -> None:
-    """One row per problem, sampler and seed: the networks in the order in which they were evaluated."""
-    problems = [Problem("twins", ""), Problem("twins", "macs<=60K")]
-    if not macro.PATH.exists() and not record.quick:
-        sys.exit(f"NAS_TABLES must be the folder of {macro.PATH.name}, but it is not there; set it")
+def problems(record: Record) -> list[Problem]:
+    """All that the tables are there for."""
+    found = [Problem("twins", ""), Problem("twins", "macs<=60K")]
     if macro.PATH.exists():
-        problems += [Problem("macro", bound) for bound in ("", "macs<=40M", "macs<=60M")]
+        found += [Problem("macro", bound) for bound in ("", "macs<=40M", "macs<=60M")]
+    elif not record.quick:
+        sys.exit(f"NAS_TABLES must be the folder of {macro.PATH.name}, but it is not there; set it")
+    return found
+
+
+def collect(
+    record: Record,
+    problems: Sequence[Problem],
+    samplers: Sequence[str],
+    *,
+    seeds: int,
+    networks: int = NETWORKS,
+) -> None:
+    """One row per problem, sampler and seed: the networks in the order in which they were evaluated."""
     known = {(row["problem"], row["sampler"], row["seed"]) for row in record.rows(FILE)}
     wanted = [
         (problem, sampler, seed)
