@@ -20,7 +20,8 @@ from nas.space import Candidate
 
 __all__ = ["Result", "Turn", "Worker"]
 
-_MOST_ATTEMPTS = 5  # at a network whose evaluation ended its worker
+_MOST_AT_ONCE = 3  # attempts at a network whose evaluation ended its worker, before all others are begun
+_MOST_ATTEMPTS = 6
 
 
 @final
@@ -69,19 +70,22 @@ class Worker:
             self._catch_up()
             if self._rungs is None and self.tally.evaluated >= most:
                 return Turn(None, more=False)
-            left = self._take_over(here)
-            running = self._store.claims.running()
-            draw = max([self.tally.next_draw, *(number + 1 for number in running)])
-            left = left or self._promote(draw, running, here)
-            begun = self.tally.evaluated + sum(not values["rung"] for values in running.values())
-            if left is not None or begun >= most:
-                return Turn(left, more=left is not None or bool(running))
-            others = [known_from_json(values) for values in running.values()]
+            left = self._left(here)
+            if left and left[0].attempt < _MOST_AT_ONCE:
+                return self._take_over(left)
+            begun = self._store.claims.running() | {claim.draw: claim.to_json() for claim in left}
+            draw = max([self.tally.next_draw, *(number + 1 for number in begun)])
+            promoted = self._promote(draw, begun, here)
+            if promoted is not None:
+                return Turn(promoted, more=True)
+            if self.tally.evaluated + sum(not values["rung"] for values in begun.values()) >= most:
+                return self._take_over(left)
+            others = [known_from_json(values) for values in begun.values()]
             for known in others:  # of the options that choices have, the first that were asked keep the name
                 self._proposals.form.choices(known.architecture)
             drawn = self._proposals.draw(draw, self.tally, others)
             if drawn is None:
-                return Turn(None, more=bool(running))
+                return self._take_over(left)
             return Turn(self._assess(drawn, others, here), more=True)
 
     def tell(self, claim: Claim, result: Result) -> Trial:
@@ -112,8 +116,12 @@ class Worker:
         self._store.add(self._proposals.form.of(trial, verdict.excess, books))
         self._catch_up()
 
-    def _take_over(self, here: bool) -> Claim | None:
-        """The claim of a worker that has ended, unless it was fulfilled, or ends all who take it."""
+    def _left(self, here: bool) -> list[Claim]:
+        """Claims of workers that have ended, those first that ended the fewest.
+
+        Not those that were fulfilled, which are stored, nor those that end all who take them, which failed.
+        """
+        left: list[Claim] = []
         for draw, (values, found) in self._store.claims.abandoned().items():
             attempt = values["attempt"] + values["here"]
             claim = Claim.from_json(
@@ -127,9 +135,15 @@ class Worker:
                 reason = f"its evaluation has ended its process {_MOST_ATTEMPTS} times"
                 self._conclude(claim, Result({}, reason))
             else:
-                self._store.claims.take(draw, claim.to_json())
-                return claim
-        return None
+                left.append(claim)
+        return sorted(left, key=lambda claim: claim.attempt)
+
+    def _take_over(self, left: Sequence[Claim]) -> Turn:
+        """The first of the claims that were left; with none, others may come while somebody evaluates."""
+        if not left:
+            return Turn(None, more=bool(self._store.claims.running()))
+        self._store.claims.take(left[0].draw, left[0].to_json())
+        return Turn(left[0], more=True)
 
     def _promote(self, draw: int, running: Mapping[int, Mapping[str, Any]], here: bool) -> Claim | None:
         """Claim the network that is to be trained on next, if one is."""

@@ -92,7 +92,7 @@ def _stored(folder: Path) -> set[str]:
     return {trial.architecture.id for trial in read_study(folder).trials if trial.evaluated}
 
 
-def _faults(folder: Path, stored: set[str], stuck: int) -> dict[str, int]:
+def _faults(folder: Path, stored: set[str], stuck: int) -> dict[str, object]:
     """What was stored once and is lost, trained to the end twice, or left unfinished."""
     trials = read_study(folder).trials
     complete = [trial.architecture.id for trial in trials if trial.state == "complete"]
@@ -103,6 +103,7 @@ def _faults(folder: Path, stored: set[str], stuck: int) -> dict[str, int]:
         "evaluated": len(complete),
         "lost": len(stored - set(complete)) + abs(TRIALS - len(complete)),
         "repeated": trained_twice + stored_twice,
+        "failures": "; ".join(trial.reason for trial in trials if trial.state == "failed"),
         "stuck": stuck + len(list((folder / "running").glob("*"))),
     }
 

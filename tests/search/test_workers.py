@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,28 @@ assert 0 in found
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=environment, check=True)
 
 
+def test_a_network_that_has_ended_three_workers_waits_for_the_others(
+    space: SearchSpace, start: Start, tmp_path: Path
+) -> None:
+    study = start(space, tmp_path / "run")
+    claim = study.ask()
+    assert claim is not None
+    path = tmp_path / "run/running/000000.json"
+    values = json.loads(path.read_text())
+    study.give_up(claim)
+    for attempt, place in ((1, 0), (2, 4)):
+        folder = tmp_path / f"after {attempt}"
+        shutil.copytree(tmp_path / "run", folder)
+        (folder / "running/000000.json").write_text(
+            json.dumps(values | {"here": True, "attempt": attempt}) + "\n"
+        )
+        evaluated = [trial for trial in start(space, folder).run(trials=5) if trial.evaluated]
+        ids = [trial.architecture.id for trial in evaluated]
+        assert ids.index(claim.candidate.id) == place
+        assert len(set(ids)) == 5
+        assert evaluated[place].draw == 0
+
+
 @pytest.mark.parametrize("left", ["", "{", '{"draw": 0}'], ids=["empty", "torn", "unfinished line"])
 def test_a_claim_that_was_not_written_to_the_end_is_drawn_again(
     left: str, space: SearchSpace, start: Start, tmp_path: Path
@@ -148,11 +171,11 @@ def test_a_network_that_ends_every_worker_that_evaluates_it_has_failed(
     path = tmp_path / "run/running/000000.json"
     values = json.loads(path.read_text())
     study.give_up(claim)
-    path.write_text(json.dumps(values | {"here": here, "attempt": 4}) + "\n")
+    path.write_text(json.dumps(values | {"here": here, "attempt": 5}) + "\n")
     first = next(start(space, tmp_path / "run").run(trials=2))
     if here:
         assert first.state == "failed"
-        assert first.reason == "its evaluation has ended its process 5 times"
+        assert first.reason == "its evaluation has ended its process 6 times"
     else:
         assert first.state == "complete", "a process that only asked was not ended by it"
 
