@@ -68,7 +68,9 @@ public `Study`.
 `kills.csv`: searches of 24 networks by 1, 2 and 4 processes, one of which, at random, is killed at a random
 moment after it has begun to search, and started again, up to twice for each process. `lost`: networks that
 were stored once and are no more, or failed, or are missing at the end; `repeated`:
-trained to the end or stored twice; `stuck`: processes that did not end, and claims left over.
+trained although the folder held the result of a training, or stored twice; `untold`: trained to the end again
+because the process was killed before the first training could tell its result; `stuck`: processes that did
+not end, and claims left over.
 
 `trainings.csv`: searches of `mixed` on Fashion-MNIST within 10 M MACs, 32 trainings each of one epoch of
 12,288 images. All three samplers are the same engine, so none of them trains a network twice or one over the

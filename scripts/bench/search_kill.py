@@ -1,4 +1,4 @@
-"""Searches whose processes are killed at random moments, and what is missing or done twice afterwards.
+"""Searches whose processes are killed at random moments, and what is missing or done again afterwards.
 
 As a program it is one worker: search_kill.py FOLDER SAMPLER.
 """
@@ -25,6 +25,7 @@ from nas.search import Maximize, Minimize, Study, read_study
 FILE = "kills.csv"
 TRIALS = 24
 KILLS = 2  # of each process, at most
+AGAIN = "again"
 WORKERS = (1, 2, 4)
 SAMPLERS = ("known-cost", "random", "tpe", "nsga2")
 TIMEOUT_S = 120
@@ -92,17 +93,24 @@ def _stored(folder: Path) -> set[str]:
     return {trial.architecture.id for trial in read_study(folder).trials if trial.evaluated}
 
 
+def _has_result(folder: Path, network: str) -> bool:
+    """Whether the folder holds what a training of this network gave, in the journal or in a claim."""
+    claims = [path.read_text().splitlines() for path in (folder / "running").glob("*.json")]
+    told = any(len(lines) > 1 and network in lines[0] for lines in claims)
+    return told or network in _stored(folder)
+
+
 def _faults(folder: Path, stored: set[str], stuck: int) -> dict[str, object]:
-    """What was stored once and is lost, trained to the end twice, or left unfinished."""
+    """What was stored once and is lost, trained or stored again, or left unfinished."""
     trials = read_study(folder).trials
     complete = [trial.architecture.id for trial in trials if trial.state == "complete"]
-    log = folder.with_suffix(".log").read_text().split()
-    trained_twice = sum(count > 1 for count in Counter(log).values())
+    log = Counter(folder.with_suffix(".log").read_text().split())
     stored_twice = len(complete) - len(set(complete))
     return {
         "evaluated": len(complete),
         "lost": len(stored - set(complete)) + abs(TRIALS - len(complete)),
-        "repeated": trained_twice + stored_twice,
+        "repeated": log.pop(AGAIN, 0) + stored_twice,
+        "untold": sum(count > 1 for count in log.values()),
         "failures": "; ".join(trial.reason for trial in trials if trial.state == "failed"),
         "stuck": stuck + len(list((folder / "running").glob("*"))),
     }
@@ -122,10 +130,10 @@ def work(folder: Path, sampler: str) -> None:
     """Search as one worker; each training takes some time and leaves a line when it ends."""
 
     def evaluate(candidate: Candidate) -> dict[str, float]:
-        rng = Random(candidate.seed)
+        rng, needless = Random(candidate.seed), _has_result(folder, candidate.id)
         time.sleep(rng.uniform(0.05, 0.5))
         with folder.with_suffix(".log").open("a") as log:
-            log.write(f"{candidate.id}\n")
+            log.write(f"{candidate.id}\n" + f"{AGAIN}\n" * needless)
         return {"accuracy": Cost.of(candidate.graph).params ** 0.5 / 100 + rng.uniform(0, 0.01)}
 
     objectives = [Maximize("accuracy"), Minimize("macs")]

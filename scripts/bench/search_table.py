@@ -20,6 +20,7 @@ import optuna
 import twins
 import twins_table
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from record import Record, Row
 
 from nas import Architecture, Candidate, SearchSpace
@@ -29,6 +30,7 @@ from nas.search import Minimize, Study
 
 FILE = "tables.csv"
 NETWORKS = 100
+COLORS = [f"C{number}" for number in (3, 0, 1, 2, 4, 5, 6, 7, 8, 9)]
 SAMPLERS = ("known-cost", "local", "evolution", "random", "tpe", "nsga2", "gp")
 PLAIN = {
     "optuna-tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
@@ -251,19 +253,17 @@ def _infeasible(row: Row, record: Record) -> int:
 
 def plot(curves: Mapping[tuple[str, str], np.ndarray], folder: Path) -> None:
     """One panel per problem, one line per sampler: the mean over the seeds."""
-    problems = list(dict.fromkeys(problem for problem, _ in curves))
+    problems = sorted({problem for problem, _ in curves})
+    samplers = sorted({sampler for _, sampler in curves}, key=lambda name: (name != "known-cost", name))
+    colors = {sampler: COLORS[place % len(COLORS)] for place, sampler in enumerate(samplers)}
     figure = Figure(figsize=(11, 3.6 * -(-len(problems) // 2)), layout="constrained")
     for place, problem in enumerate(problems, 1):
         axes = figure.add_subplot(-(-len(problems) // 2), 2, place)
         for (name, sampler), values in curves.items():
             if name == problem:
                 own = sampler == "known-cost"
-                axes.plot(
-                    range(1, values.shape[1] + 1),
-                    values.mean(0),
-                    label=sampler,
-                    linewidth=2.4 if own else 1.0,
-                )
+                places = range(1, values.shape[1] + 1)
+                axes.plot(places, values.mean(0), color=colors[sampler], linewidth=2.4 if own else 1.0)
         axes.set_title(problem, loc="left")
         axes.set_xlabel("networks trained")
         axes.set_ylabel("regret, points of error" if " " in problem else "share of hypervolume")
@@ -272,7 +272,8 @@ def plot(curves: Mapping[tuple[str, str], np.ndarray], folder: Path) -> None:
         else:
             axes.set_ylim(0.6, 1.0)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=8)
+    lines = [Line2D([], [], color=color) for color in colors.values()]
+    figure.legend(lines, list(colors), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     figure.savefig(folder / "curves.png", dpi=120)
 
 
