@@ -75,8 +75,7 @@ not end, and claims left over.
 `trainings.csv`: searches of `mixed` on Fashion-MNIST within 10 M MACs, 32 trainings each of one epoch of
 12,288 images. All three samplers are the same engine, so none of them trains a network twice or one over the
 budget. `trainings_to_match_tpe` is the number of networks after which the mean curve of known-cost has the
-share of the box with which that of TPE ends. One epoch tells networks apart by little more than what its seed
-does.
+share of the box with which that of TPE ends.
 """
 
 PICTURES = """
