@@ -122,15 +122,21 @@ def test_seed_and_costs_stay_the_same_on_all_rungs(space: SearchSpace, start: St
             assert {**before.values, "accuracy": 0} == {**each.values, "accuracy": 0}
 
 
+def leaving(candidate: Candidate, *, epochs: int, checkpoint: Path) -> dict[str, float]:
+    """A training that leaves its checkpoint."""
+    checkpoint.parent.mkdir(exist_ok=True)
+    checkpoint.touch()
+    return {"accuracy": epochs / 10}
+
+
 def test_checkpoints_are_kept_as_long_as_they_may_be_needed(
     space: SearchSpace, start: Start, tmp_path: Path
 ) -> None:
     def evaluate(candidate: Candidate, *, epochs: int, checkpoint: Path) -> dict[str, float]:
-        checkpoint.parent.mkdir(exist_ok=True)
-        checkpoint.touch()
+        result = leaving(candidate, epochs=epochs, checkpoint=checkpoint)
         if epochs > 1 and int(candidate.id[-1], 16) < 6:
             raise RuntimeError("no memory left")
-        return {"accuracy": epochs / 10}
+        return result
 
     trials = list(start(space, tmp_path, evaluate=evaluate, rungs=RUNGS).run(trials=27))
     last = {trial.architecture.id: trial.state for trial in trials if trial.evaluated}
@@ -142,19 +148,14 @@ def test_checkpoints_are_kept_as_long_as_they_may_be_needed(
 def test_a_checkpoint_goes_with_a_result_that_another_found(
     space: SearchSpace, start: Start, tmp_path: Path
 ) -> None:
-    def evaluate(candidate: Candidate, *, epochs: int, checkpoint: Path) -> dict[str, float]:
-        checkpoint.parent.mkdir(exist_ok=True)
-        checkpoint.touch()
-        return {"accuracy": epochs / 10}
-
-    settings = {"evaluate": evaluate, "rungs": RUNGS}
+    settings = {"evaluate": leaving, "rungs": RUNGS}
     study = start(space, tmp_path, **settings)
     for trial in study.run(trials=9):
         if trial.rung == 1:
             break
     claim = study.ask()
     while claim is not None and claim.rung != 2:
-        study.tell(claim, evaluate(claim.candidate, **study.how_far(claim)))
+        study.tell(claim, leaving(claim.candidate, **study.how_far(claim)))
         claim = study.ask()
     assert claim is not None
     checkpoint = study.how_far(claim)["checkpoint"]

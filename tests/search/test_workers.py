@@ -15,6 +15,7 @@ import pytest
 
 from nas.errors import StudyError
 from nas.search import Study, read_study
+from nas.search.claim import Claim
 from nas.space import SearchSpace
 
 Start = Callable[..., Study]
@@ -27,6 +28,17 @@ TRIALS = 16
 def begin(folder: Path, sampler: str, seconds: float) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(SCRIPT), str(folder), sampler, str(TRIALS), "--seconds", str(seconds)]
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def asked_and_left(study: Study) -> tuple[Claim, Path]:
+    """The first network of a study, and its claim as a worker that has ended leaves it."""
+    claim = study.ask()
+    assert claim is not None
+    path = study.folder / f"running/{claim.draw:06}.json"
+    text = path.read_text()
+    study.give_up(claim)
+    path.write_text(text)
+    return claim, path
 
 
 def trained(folder: Path) -> Counter[str]:
@@ -89,12 +101,8 @@ def test_killed_at_any_touch_of_its_folder(tmp_path: Path) -> None:
 def test_a_result_is_not_lost_between_training_and_storing(
     space: SearchSpace, start: Start, tmp_path: Path
 ) -> None:
-    study = start(space, tmp_path / "run")
-    claim = study.ask()
-    assert claim is not None
-    path = tmp_path / "run/running/000000.json"
+    claim, path = asked_and_left(start(space, tmp_path / "run"))
     text = path.read_text()
-    study.give_up(claim)
     result = {"values": {"accuracy": 0.75}, "reason": "", "seconds": 3.0}
     path.write_text(text + json.dumps(result) + "\n")
     trials = list(start(space, tmp_path / "run", evaluate=lambda candidate: {"accuracy": 0.0}).run(trials=2))
@@ -130,12 +138,8 @@ assert 0 in found
 def test_a_network_that_has_ended_three_workers_waits_for_the_others(
     space: SearchSpace, start: Start, tmp_path: Path
 ) -> None:
-    study = start(space, tmp_path / "run")
-    claim = study.ask()
-    assert claim is not None
-    path = tmp_path / "run/running/000000.json"
+    claim, path = asked_and_left(start(space, tmp_path / "run"))
     values = json.loads(path.read_text())
-    study.give_up(claim)
     for attempt, place in ((1, 0), (2, 4)):
         folder = tmp_path / f"after {attempt}"
         shutil.copytree(tmp_path / "run", folder)
@@ -165,12 +169,8 @@ def test_a_claim_that_was_not_written_to_the_end_is_drawn_again(
 def test_a_network_that_ends_every_worker_that_evaluates_it_has_failed(
     here: bool, space: SearchSpace, start: Start, tmp_path: Path
 ) -> None:
-    study = start(space, tmp_path / "run")
-    claim = study.ask()
-    assert claim is not None
-    path = tmp_path / "run/running/000000.json"
+    _, path = asked_and_left(start(space, tmp_path / "run"))
     values = json.loads(path.read_text())
-    study.give_up(claim)
     path.write_text(json.dumps(values | {"here": here, "attempt": 5}) + "\n")
     first = next(start(space, tmp_path / "run").run(trials=2))
     if here:
