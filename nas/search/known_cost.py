@@ -8,6 +8,7 @@ from random import Random
 from typing import final
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from nas.pareto import non_dominated
 from nas.search.encoding import Array, Encoding, Points
@@ -46,6 +47,12 @@ class KnownCost(Proposer):
     """Networks among which a proposal is chosen, at most."""
 
     def propose(self, problem: Problem, history: History, rng: Random) -> Architecture | None:
+        # Matrices of some hundred rows are no work for two threads: where a training has the other core, they
+        # wait for each other, up to ten times as long. One also adds in the same order on every machine.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return self._proposed(problem, history, rng)
+
+    def _proposed(self, problem: Problem, history: History, rng: Random) -> Architecture | None:
         pool = Pool(problem, history, rng)
         if history.begun < len(_ORDER) or len(history.complete) + len(history.partial) < 2:
             return _spread(problem, pool, history.begun)
