@@ -40,7 +40,9 @@ FLOORS = (
 SAME_FLOOR = {("budget", "cost"), ("onnx", "bundle")}
 MEASURING, TENSORS = ("latency", "search"), ("model", "supernet", "train", "compress")
 APART = set(product(TENSORS, MEASURING))  # two wings: what trains knows nothing of who measures and searches
-RUNTIME_IMPORTS = {"numpy", "onnxruntime", "psutil", "nas.bundle", "nas.errors", "nas.runtime"}
+RUNTIME_IMPORTS = {"numpy", "onnxruntime", "psutil"} | {
+    f"nas.{room}" for room in ("budget", "bundle", "errors", "metric", "runtime")
+}
 TORCH_FREE = {room for floor in FLOORS[: FLOORS.index(MEASURING) + 1] for room in floor}
 PICKLES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 BANNED_NAMES = {"base", "common", "core", "helpers", "misc", "utils"}

@@ -14,10 +14,10 @@ from nas.errors import BundleError
 
 def _model(name):
     links = {
-        "trunk_0": (("image",), ("a",)),
-        "head_0": (("a",), ("logits",)),
-        "trunk_1": (("image", "a"), ("b", "c")),
-        "head_1": (("a", "c"), ("logits",)),
+        "trunk_0": (("x",), ("a",)),
+        "head_0": (("a",), ("logits", "confidence")),
+        "trunk_1": (("x", "a"), ("b", "c")),
+        "head_1": (("a", "c"), ("logits", "confidence")),
     }
     files = {f"models/{name}/{part}.onnx": f"{name} {part}".encode() for part in links}
     segments = tuple(
@@ -61,7 +61,7 @@ BUNDLE = Bundle(
                 power_w=2.5,
                 target="a chip, 1 thread",
             ),
-            thresholds=(0.5, 2.0),
+            thresholds=(0.5,),
             keeps_budget=True,
         ),
     ),
@@ -196,10 +196,10 @@ _TINY = ("models", "tiny")
         (_drop("levels"), "bundle.json must have the key 'levels', but has only"),
         (_set("levels", {}), r"bundle.json\.levels must be a list, but got \{\}"),
         (_set("levels", []), "at least one level"),
-        (_set("levels", 0, "exit", 2), r"levels\[0\] must name a model .* but got 'tiny' and 2"),
-        (_set("levels", 0, "exit", -1), r"levels\[0\] must name a model .* but got 'tiny' and -1"),
+        (_set("levels", 0, "exit", 2), r"levels\[0\] must name one of the 2 exits .* but got 2"),
+        (_set("levels", 0, "exit", -1), r"levels\[0\] must name one of .* but got -1"),
         (_set("levels", 0, "exit", True), r"levels\[0\]\.exit must be a whole number, but got True"),
-        (_set("levels", 1, "model", "big"), r"levels\[1\] must name a model .* but got 'big' and 1"),
+        (_set("levels", 1, "model", "big"), r"levels\[1\] must name one of .* but got 'big'"),
         (
             _set("levels", 0, "accuracy", 75),
             r"levels\[0\]\.accuracy must be a finite number from 0 to 1, but got 75",
@@ -254,7 +254,10 @@ _TINY = ("models", "tiny")
         (_drop(*_TINY, "segments", 1), "have at least one exit and the segments"),
         (_set(*_TINY, "segments", 2, "inputs", ["z"]), r"trunk_1 must read what earlier .* reads \['z'\]"),
         (_set(*_TINY, "segments", 2, "outputs", ["a"]), r"trunk_1 must make features of new names.*\['a'\]"),
-        (_set(*_TINY, "segments", 3, "outputs", ["b"]), r"head_1 must make logits, but makes \['b'\]"),
+        (
+            _set(*_TINY, "segments", 3, "outputs", ["b"]),
+            r"head_1 must make confidence, logits, but",
+        ),
         (
             _set(*_TINY, "segments", 0, "file", "../trunk_0.onnx"),
             r"stay inside the bundle, but got '\.\./trunk",

@@ -22,7 +22,7 @@ SEGMENTS = tuple(
         inputs=reads,
         outputs=makes,
     )
-    for file, reads, makes in zip(FILES, [("image",), ("a",)], [("a",), ("logits",)], strict=True)
+    for file, reads, makes in zip(FILES, [("x",), ("a",)], [("a",), ("logits", "confidence")], strict=True)
 )
 BUNDLE = Bundle(
     input_shape=(1, 8, 8),

@@ -134,7 +134,7 @@ def run(data: bytes, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
 def test_every_exit_equals_the_model(graph: Graph, batch: int) -> None:
     model, x = trained(graph), images(graph, batch)
     for exit, expected in enumerate(reference(model, x)):
-        logits = run(onnx_model(graph, model.weights(), exit=exit), {"image": x})["logits"]
+        logits = run(onnx_model(graph, model.weights(), exit=exit), {"x": x})["logits"]
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -142,13 +142,15 @@ def test_every_exit_equals_the_model(graph: Graph, batch: int) -> None:
 def test_segments_chained_equal_the_model(graph: Graph) -> None:
     model, x = trained(graph), images(graph, 2)
     expected = reference(model, x)
-    tensors: Arrays = {"image": x}
+    tensors: Arrays = {"x": x}
     for segment in shipped_segments(graph):
         results = run(onnx_model(graph, model.weights(), segment), tensors)
         assert tuple(results) == tensor_names(graph, segment)[1]
         assert not results.keys() & tensors.keys()
         if segment.name.startswith("head"):
             logits = results.pop("logits")
+            probabilities = torch.tensor(logits).softmax(1).numpy()
+            np.testing.assert_allclose(results.pop("confidence"), probabilities.max(1), rtol=1e-5)
             np.testing.assert_allclose(logits, expected.pop(0), rtol=1e-4, atol=1e-4)
         tensors |= results
     assert not expected
@@ -184,7 +186,7 @@ def test_old_runtimes_can_read_it() -> None:
 def test_random_weights_keep_logits_in_range() -> None:
     for graph in GRAPHS:
         weights = random_weights(graph)
-        logits = run(onnx_model(graph, weights), {"image": images(graph, 4)})["logits"]
+        logits = run(onnx_model(graph, weights), {"x": images(graph, 4)})["logits"]
         assert 1e-3 < np.abs(logits).max() < 1e3
     assert all((weights[name] == value).all() for name, value in random_weights(graph).items())
 
@@ -223,7 +225,7 @@ def test_an_op_of_ones_own() -> None:
     def _(op: Softplus, layer: LayerWriter) -> None:
         layer.node("Softplus", *layer.inputs)
 
-    logits = run(onnx_model(graph, random_weights(graph)), {"image": np.full((1, 3, 4, 4), 255, np.uint8)})
+    logits = run(onnx_model(graph, random_weights(graph)), {"x": np.full((1, 3, 4, 4), 255, np.uint8)})
     np.testing.assert_allclose(logits["logits"], np.log1p(np.exp(127.5 / 64)).repeat(3)[None], rtol=1e-5)
 
 
@@ -236,15 +238,15 @@ def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_reserved_names_do_not_collide() -> None:
     net = Net(lambda name, options: options[0])
     x = conv(net.input((1, 4, 4)), 3, name="logits")
-    net.exit(lambda x: activation(global_avg_pool(x), name="image"), x)
+    net.exit(lambda x: activation(global_avg_pool(x), name="x"), x)
     net.exit(lambda x: linear(global_avg_pool(x), 3), x)
     graph = net.graph()
     trunk, *heads = shipped_segments(graph)
     assert [segment.name for segment in heads] == ["head_0", "head_1"]  # trunk_1 would have nothing to do
-    tensors: Arrays = {"image": images(graph, 2)}
+    tensors: Arrays = {"x": images(graph, 2)}
     tensors |= run(onnx_model(graph, random_weights(graph), trunk), tensors)
-    assert set(tensors) == {"image", "logits/feature"}
-    assert set(run(onnx_model(graph, random_weights(graph), heads[0]), tensors)) == {"logits"}
+    assert set(tensors) == {"x", "logits/feature"}
+    assert set(run(onnx_model(graph, random_weights(graph), heads[0]), tensors)) == {"logits", "confidence"}
 
 
 def test_a_part_may_be_any_run_of_nodes() -> None:

@@ -18,7 +18,7 @@ def test_it_is_what_its_script_makes() -> None:
 def test_it_runs() -> None:
     session = onnxruntime.InferenceSession(reference_model(), providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32), np.uint8)
-    (logits,) = session.run(["logits"], {"image": image})
+    (logits,) = session.run(["logits"], {"x": image})
     assert logits.shape == (1, 10)
     assert np.isfinite(logits).all()
     assert np.ptp(logits) > 0

@@ -10,6 +10,7 @@ from nas.errors import BundleError
 __all__ = [
     "broken",
     "count",
+    "dumped",
     "field",
     "moment",
     "number",
@@ -41,6 +42,17 @@ def parse(text: bytes, where: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise broken(where, f"be complete JSON, but is not: {error}") from error
+
+
+def dumped(value: object) -> bytes:
+    """The value as JSON."""
+    try:
+        return json.dumps(value, indent=2, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        rule = "provenance and all else that a bundle says must be plain JSON values"
+        raise BundleError(
+            f"{rule}, but got: {error}; convert what is not, such as numpy's numbers"
+        ) from error
 
 
 def value(record: object, key: str, where: str) -> Any:

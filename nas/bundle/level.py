@@ -7,7 +7,7 @@ from typing import Any, Self, final
 
 from nas.bundle import fields
 
-__all__ = ["Latency", "Level", "check_dial", "undominated"]
+__all__ = ["Latency", "Level", "check_dial", "check_level", "undominated"]
 
 
 @final
@@ -128,6 +128,16 @@ class Level:
             thresholds=None if thresholds is None else fields.numbers(record, "thresholds", where),
             keeps_budget=None if keeps is None else fields.field(record, "keeps_budget", bool, where),
         )
+
+
+def check_level(level: Level, exits: int, where: str = "a level") -> None:
+    """`BundleError` unless a level names an exit of its model, and as many thresholds as that can use."""
+    if not 0 <= level.exit < exits:
+        rule = f"name one of the {exits} exits of {level.model!r}, counted from 0"
+        raise fields.broken(where, f"{rule}, but got {level.exit}")
+    if level.thresholds is not None and len(level.thresholds) != exits - 1:
+        rule = f"have a threshold for each of {exits - 1} exits but the last"
+        raise fields.broken(where, f"{rule}, but has {len(level.thresholds)}")
 
 
 def check_dial(levels: Sequence[Level]) -> None:

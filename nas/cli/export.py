@@ -41,11 +41,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive, help="to measure with (default: as in the search)")
     add_energy(parser)
     parser.add_argument("--torch", action="store_true", help="add the weights as safetensors")
+    parser.add_argument(
+        "--int8", action="store_true", help="add each network in int8 where its last exit is faster so"
+    )
+    parser.add_argument(
+        "--no-fused", action="store_true", help="leave out the files that hold all exits of a network"
+    )
     add_json(parser)
 
 
 def execute(arguments: Namespace) -> None:
-    from nas.export import export
+    from nas.export import ExportConfig, export
     from nas.latency import DeclaredEnergy, open_target
     from nas.train.threads import torch_threads
 
@@ -69,7 +75,9 @@ def execute(arguments: Namespace) -> None:
             energy=DeclaredEnergy.parse(energy) if energy else None,
             architectures=architectures,
             provenance={"search": run.record.settings.to_json()},
-            torch_weights=arguments.torch,
+            config=ExportConfig(
+                fused=not arguments.no_fused, int8=arguments.int8, torch_weights=arguments.torch
+            ),
             progress=line.show,
         )
     if arguments.json:

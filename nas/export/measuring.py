@@ -13,20 +13,17 @@ from nas.budget import Budget
 from nas.bundle import Latency, Level
 from nas.cost import Cost
 from nas.data import Data
-from nas.errors import BundleError
+from nas.export.entries import INT8
+from nas.graph import Graph
 from nas.latency import DeclaredEnergy, Target
 from nas.latency.verification import keeps_limit, latency_limit, measure_files
-from nas.model import Model
 from nas.runtime import Runtime
-from nas.train import predict
 
-__all__ = ["SECONDS_PER_EXIT", "MeasuredExit", "check_parity", "dial_levels", "measured_exits"]
+__all__ = ["SECONDS_PER_EXIT", "MeasuredExit", "dial_levels", "kept_precisions", "measured_exits"]
 
 SECONDS_PER_EXIT = 2.0  # at most; a measurement ends as soon as its result is narrow
 
 _BATCH = 256
-_PARITY_IMAGES = 512
-_TOLERANCE = 1e-3  # of the largest logit; single precision differs by about 1e-6, a wrong rule by about 1
 
 
 @final
@@ -64,6 +61,29 @@ class MeasuredExit:
         return self.level.to_json() | {"test_accuracy": self.test_accuracy}
 
 
+def kept_precisions(exits: Sequence[MeasuredExit]) -> tuple[list[MeasuredExit], list[dict[str, Any]]]:
+    """The exits without those of networks whose int8 is not faster at the last exit, and what decided."""
+    last = {found.model: found for found in exits}  # the last exit of each stands last
+    comparison, dropped = [], set()
+    for name, quantized in last.items():
+        full = last.get(name.removesuffix(INT8))
+        if full is None or full is quantized or full.latency is None or quantized.latency is None:
+            continue
+        kept = quantized.latency.p50_ms < full.latency.p50_ms
+        dropped |= set() if kept else {name}
+        comparison.append(
+            {
+                "model": full.model,
+                "kept": kept,
+                "fp32_ms": full.latency.p50_ms,
+                "int8_ms": quantized.latency.p50_ms,
+                "fp32_accuracy": full.accuracy,
+                "int8_accuracy": quantized.accuracy,
+            }
+        )
+    return [found for found in exits if found.model not in dropped], comparison
+
+
 def dial_levels(exits: Sequence[MeasuredExit]) -> tuple[Level, ...]:
     """The exits to choose from, fastest first: those than which no faster exit of the same model is better.
 
@@ -79,24 +99,10 @@ def dial_levels(exits: Sequence[MeasuredExit]) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-def check_parity(runtime: Runtime, name: str, model: Model, images: NDArray[np.uint8]) -> None:
-    """`BundleError` unless every exit gives the model's logits on the first of these images."""
-    images = images[:_PARITY_IMAGES]
-    pairs = zip(predict(model, images, _BATCH), _logits(runtime, name, images), strict=True)
-    for exit, (expected, got) in enumerate(pairs):
-        apart, allowed = np.abs(got - expected).max(), _TOLERANCE * np.abs(expected).max()
-        if not apart <= allowed:  # which NaN is not either
-            raise BundleError(
-                f"exported logits must equal the model's within {allowed:.2g}, but those of {name!r} at exit "
-                f"{exit} differ by {apart:.2g}; check the ONNX rules of its ops and that its weights "
-                "are finite"
-            )
-
-
 def measured_exits(
     runtime: Runtime,
     name: str,
-    model: Model,
+    graph: Graph,
     *,
     data: Data,
     target: Target | None,
@@ -104,7 +110,7 @@ def measured_exits(
     energy: DeclaredEnergy | None = None,
 ) -> list[MeasuredExit]:
     """Accuracy, MACs and, given a target, latency and energy of every exit of one model."""
-    exits = range(len(model.graph.exits))
+    exits = range(len(graph.exits))
     times = [
         measure_files(target, runtime.bundle, name, exit, seconds=SECONDS_PER_EXIT) if target else None
         for exit in exits
@@ -119,7 +125,7 @@ def measured_exits(
             exit=exit,
             accuracy=val[exit],
             test_accuracy=test[exit],
-            macs=Cost.of(model.graph, exit).macs,
+            macs=Cost.of(graph, exit).macs,
             latency=latency,
             **_energy(latency, energy),
             keeps_budget=keeps_limit(latency, latency_limit(budget, exit, len(times))) if latency else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -16,19 +15,14 @@ from typing import Any
 import psutil
 
 from nas.budget import Budget
-from nas.bundle import Bundle, BundleModel, Certificate, Level, SegmentFile, write_bundle
+from nas.bundle import Bundle, Certificate, write_bundle
+from nas.bundle.fields import dumped
 from nas.data import Data
 from nas.errors import BundleError
-from nas.export.measuring import (
-    SECONDS_PER_EXIT,
-    MeasuredExit,
-    check_parity,
-    dial_levels,
-    measured_exits,
-)
+from nas.export.draft import Draft, ExportConfig
+from nas.export.measuring import SECONDS_PER_EXIT, dial_levels, kept_precisions
 from nas.latency import DeclaredEnergy, Target
 from nas.model import Model
-from nas.onnx import onnx_model, shipped_segments, tensor_names
 from nas.runtime import Runtime
 from nas.space import Architecture
 
@@ -48,95 +42,52 @@ def export(
     energy: DeclaredEnergy | None = None,
     architectures: Mapping[str, Architecture] | None = None,
     provenance: Mapping[str, Any] | None = None,
-    torch_weights: bool = False,
+    config: ExportConfig | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Write the models to `folder` as a bundle and return it.
 
-    The files are run on validation images at every exit and must give the models' logits, else `BundleError`
-    is raised and nothing is written. Each exit is timed on the target, and certified to keep the latencies
-    of the budget or not to. The levels are the exits that none of the same model beats in time and
-    validation accuracy; what was found for all of them, test accuracy included, is `provenance["exits"]`.
-    `energy` is an estimate for a target that has no power meter, and told as one.
-    `torch_weights` adds each model as safetensors, `progress` is told each step.
+    The files are run on validation images and must answer as the models do, at every exit and at random
+    thresholds, else `BundleError` is raised and nothing is written. Each exit is timed on the target, and
+    certified to keep the latencies of the budget or not to. The levels are the exits that none of the same
+    model beats in time and validation accuracy; what was found for all of them, test accuracy included, is
+    `provenance["exits"]`. `energy` is an estimate for a target that has no power meter, and told as one.
+    `progress` is told each step.
     """
-    budget, conditions = budget or Budget(), _conditions()
+    budget, conditions, config = budget or Budget(), _conditions(), config or ExportConfig()
     _check_models(models, data)
+    dumped(provenance or {})  # so that what is no JSON is found at once
+    if config.int8 and target is None:
+        raise BundleError("int8 is kept where it is faster, but no target was given; give one to time on")
     tell = progress or _silent
-    files: dict[str, bytes] = {}
-    draft = _draft(models, data, files=files, architectures=architectures or {})
-    draft = replace(draft, provenance=provenance or {})  # so that values that are no JSON are found at once
-    exits: list[MeasuredExit] = []
+    draft = Draft(models, data, config=config, architectures=architectures or {}, tell=tell)
+    bundle = draft.bundle()
     with tempfile.TemporaryDirectory() as scratch:
-        runtime = Runtime(write_bundle(Path(scratch, "draft"), draft, files))
-        for name, model in sorted(models.items()):
-            tell(f"checking {name}")
-            check_parity(runtime, name, model, data.x_val)
-        for name, model in sorted(models.items()):
-            tell(f"measuring {name}")
-            exits += measured_exits(
-                runtime, name, model, data=data, target=target, budget=budget, energy=energy
-            )
-            if torch_weights:
-                file = Path(scratch, "model.safetensors")
-                model.save(file)
-                files[f"models/{name}/{file.name}"] = file.read_bytes()
+        runtime = Runtime(write_bundle(Path(scratch, "draft"), bundle, draft.files))
+        draft.check(runtime)
+        exits = draft.measured(runtime, target=target, budget=budget, energy=energy)
+        exits, comparison = kept_precisions(exits)
+        files = draft.files_of({found.model for found in exits})
+        for name, model in models.items() if config.torch_weights else ():
+            file = Path(scratch, "model.safetensors")
+            model.save(file)
+            files[f"models/{name}/{file.name}"] = file.read_bytes()
     origin = {
         "data": {"name": data.name, "hash": data.hash},
         "versions": _versions(),
         "exits": [found.to_json() for found in exits],
-        **draft.provenance,
+        **({"int8": comparison} if config.int8 else {}),
+        **(provenance or {}),
     }
-    certificate = _certificate(budget, conditions) if target else None
-    bundle = replace(draft, levels=dial_levels(exits), certificate=certificate, provenance=origin)
+    kept = {found.model for found in exits}
+    bundle = replace(
+        bundle,
+        models=tuple(model for model in bundle.models if model.name in kept),
+        levels=dial_levels(exits),
+        certificate=_certificate(budget, conditions) if target else None,
+        provenance=origin,
+    )
     return write_bundle(folder, bundle, files)
-
-
-def _draft(
-    models: Mapping[str, Model],
-    data: Data,
-    *,
-    files: dict[str, bytes],
-    architectures: Mapping[str, Architecture],
-) -> Bundle:
-    """A bundle of which every exit is a level, of unknown worth; what it holds is put into `files`."""
-    entries = [
-        _entry(name, model, files=files, architecture=architectures.get(name))
-        for name, model in sorted(models.items())
-    ]
-    channels, height, width = data.input_shape
-    return Bundle(
-        input_shape=(channels, height, width),
-        classes=data.classes,
-        models=tuple(entries),
-        levels=tuple(
-            Level(model=entry.name, exit=exit, accuracy=0, macs=0)
-            for entry in entries
-            for exit in range(entry.exits)
-        ),
-    )
-
-
-def _entry(
-    name: str, model: Model, *, files: dict[str, bytes], architecture: Architecture | None
-) -> BundleModel:
-    weights = model.weights()
-    segments = []
-    for segment in shipped_segments(model.graph):
-        file, content = f"models/{name}/{segment.name}.onnx", onnx_model(model.graph, weights, segment)
-        inputs, outputs = tensor_names(model.graph, segment)
-        digest = hashlib.sha256(content).hexdigest()
-        files[file] = content
-        segments.append(
-            SegmentFile(name=segment.name, file=file, sha256=digest, inputs=inputs, outputs=outputs)
-        )
-    return BundleModel(
-        name=name,
-        segments=tuple(segments),
-        exits=len(model.graph.exits),
-        architecture={} if architecture is None else architecture.to_json(),
-        id=model.graph.id,
-    )
 
 
 def _check_models(models: Mapping[str, Model], data: Data) -> None:

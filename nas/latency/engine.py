@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from operator import is_
 from typing import Any, final
 
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from nas.runtime.sessions import open_session
+from nas.runtime.sessions import BoundCall, open_session, tensor_names
 
 __all__ = ["Engine", "Features", "OnnxRuntime", "Runner"]
 
@@ -43,12 +44,32 @@ class OnnxRuntime(Engine):
         return f"onnxruntime {ort.__version__}, threads {self._threads}"
 
     def open(self, model: bytes) -> Runner:
-        session = open_session(model, self._threads)
-        inputs = [tensor.name for tensor in session.get_inputs()]
-        outputs = [tensor.name for tensor in session.get_outputs()]
+        return _Tied(open_session(model, self._threads))
 
-        def run(features: Features) -> Features:
-            made = session.run(outputs, {name: features[name] for name in inputs if name in features})
-            return dict(zip(outputs, made, strict=True))
 
-        return run
+@final
+class _Tied:
+    """Runs a session as `nas.runtime` does: called again with the same arrays it is tied to them.
+
+    From then on it gives the same arrays too, whose contents change.
+    """
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._inputs, self._outputs = tensor_names(session)
+        self._given: list[NDArray[Any] | None] | None = None
+        self._call: BoundCall | None = None
+        self._made: Features = {}
+
+    def __call__(self, features: Features) -> Features:
+        given = [features.get(name) for name in self._inputs]
+        if self._given is None or not all(map(is_, given, self._given)):
+            self._given, self._call = given, None
+            feeds = {name: features[name] for name in self._inputs if name in features}
+            return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
+        if self._call is None:
+            arrays = {name: features[name] for name in self._inputs}
+            self._call = BoundCall(self._session, arrays)
+            self._made = {name: arrays[name] for name in self._outputs}
+        self._call()
+        return self._made

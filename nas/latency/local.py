@@ -11,6 +11,7 @@ from typing import final
 
 import numpy as np
 
+from nas.bundle import IMAGE
 from nas.errors import TargetError
 from nas.latency.chip import chip_name
 from nas.latency.engine import Engine, OnnxRuntime, Runner
@@ -26,8 +27,8 @@ __all__ = ["LocalTarget", "reference_model"]
 class LocalTarget(Target):
     """This machine's processor, by default in ONNX Runtime with a fixed number of threads.
 
-    A run is what `nas.runtime` does too: a plain call with numpy arrays, which allocates its outputs. How
-    runs are timed is described at `nas.latency.timing`; one measurement runs at a time.
+    A run is what `nas.runtime` does too: a call tied to arrays for its inputs and outputs. How runs are timed
+    is described at `nas.latency.timing`; one measurement runs at a time.
     """
 
     def __init__(self, threads: int = 1, engine: Engine | None = None) -> None:
@@ -62,7 +63,7 @@ class LocalTarget(Target):
     @cached_property
     def _stopwatch(self) -> Stopwatch:
         image = np.zeros((1, 3, 32, 32), np.uint8)
-        reference = _passes([self._engine.open(reference_model())], {"image": image})
+        reference = _passes([self._engine.open(reference_model())], {IMAGE: image})
         return Stopwatch(reference, meter=find_meter())
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, final
 
 import numpy as np
 
 from nas.errors import MissingExtraError, TargetError
-from nas.latency.engine import Features, OnnxRuntime
+from nas.latency.engine import OnnxRuntime
 from nas.latency.target import Inputs, Target
 from nas.latency.timing import Timing
+from nas.onnx import quantized_model
 
 __all__ = ["Int8"]
 
 _SAMPLES = 4
-_QUANTIZABLE = {"Conv", "Gemm", "MatMul"}
 
 
 @final
@@ -27,7 +25,7 @@ class Int8(Target):
 
     Weights have a scale per channel, activations one per tensor, found on random inputs with the values of
     those given. That is right for milliseconds, which do not depend on values; for the accuracy of an int8
-    network, quantize it on real images. A model without convolution or linear layer stays as it is.
+    network see `nas.export`. A model without convolution or linear layer stays as it is.
     """
 
     def __init__(self, target: Target, seed: int = 0) -> None:
@@ -61,44 +59,7 @@ class Int8(Target):
             for _ in range(_SAMPLES)
         ]
         for model in models:
-            yield _quantize(model, samples)
+            yield quantized_model(model, samples)
             run = OnnxRuntime().open(model)
             for features in samples:
                 features.update(run(features))
-
-
-@final
-class _Reader:
-    """Calibration samples in the form that `onnxruntime.quantization` reads."""
-
-    def __init__(self, samples: Sequence[Features]) -> None:
-        self._samples = iter(samples)
-
-    def get_next(self) -> Features | None:
-        return next(self._samples, None)
-
-
-def _quantize(model: bytes, samples: Sequence[Features]) -> bytes:
-    import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
-
-    proto = onnx.load_from_string(model)
-    if not _QUANTIZABLE & {node.op_type for node in proto.graph.node}:
-        return model
-    names = [tensor.name for tensor in proto.graph.input]
-    feeds = [{name: features[name] for name in names} for features in samples]
-    add_pre_process_metadata(proto)  # our writer has folded what can be; else two warnings ask for it
-    with TemporaryDirectory() as folder:
-        source, result = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        source.write_bytes(proto.SerializeToString())
-        quantize_static(
-            source,
-            result,
-            _Reader(feeds),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,  # x86 multiplies unsigned by signed bytes
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-        )
-        return result.read_bytes()

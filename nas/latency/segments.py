@@ -1,6 +1,6 @@
 """Time the segments of a network on a target: the form that ships, so the milliseconds that a user will see.
 
-Batch size 1 everywhere, one segment after another by plain calls, as `nas.runtime` runs them.
+Batch size 1 everywhere, one segment after another, as `nas.runtime` runs them.
 """
 
 from __future__ import annotations

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.bundle import IMAGE, LOGITS
-from nas.errors import MissingExtraError, SpaceError
+from nas.bundle import CONFIDENCE, IMAGE, LOGITS, NEXT_STATE, RESERVED, STATE, Readout
+from nas.errors import SpaceError
 from nas.graph import Graph, Node, Segment
-from nas.onnx.rules import FLOAT, UINT8, LayerWriter, Weights, onnx_nodes
+from nas.onnx.protos import FLOAT, UINT8, declare, empty_model
+from nas.onnx.readout import own_logits, write_readout
+from nas.onnx.rules import LayerWriter, Weights, onnx_nodes
 from nas.ops import BatchNorm, Conv2d, Dropout, Linear
 
 if TYPE_CHECKING:
@@ -21,38 +23,33 @@ if TYPE_CHECKING:
 __all__ = ["onnx_model", "shipped_segments", "tensor_names"]
 
 
-# The oldest pair that has all we write: runtimes on devices and in browsers lag behind by years.
-_OPSET = 17
-_IR_VERSION = 8
-
-
 def onnx_model(
-    graph: Graph, weights: Weights, segment: Segment | None = None, exit: int | None = None
+    graph: Graph,
+    weights: Weights,
+    segment: Segment | None = None,
+    *,
+    exit: int | None = None,
+    readout: Readout | None = None,
 ) -> bytes:
     """The ONNX file of one segment, or of one exit (by default the last) with everything that it needs.
 
     `weights` are keyed by node and weight, such as `stem.conv.weight`, as `nas.model.Model.weights` gives.
+    A head answers by its `readout`; the file of a whole exit has logits only.
     """
-    try:
-        from onnx import ModelProto
-    except ImportError as error:
-        raise MissingExtraError.of("onnx", "search") from error
     part = _as_shipped(segment) if segment else _whole(graph, len(graph.exits) - 1 if exit is None else exit)
-    model = ModelProto(ir_version=_IR_VERSION, producer_name="nas-dial")
-    model.opset_import.add(version=_OPSET)
-    model.graph.name = part.name
-    inputs, outputs = tensor_names(graph, part)
-    for interface, names, positions in (
-        (model.graph.input, inputs, part.inputs),
-        (model.graph.output, outputs, part.outputs),
-    ):
-        for name, position in zip(names, positions, strict=True):
-            tensor = interface.add(name=name).type.tensor_type
-            tensor.elem_type = FLOAT if position else UINT8
-            tensor.shape.dim.add(dim_param="batch")
-            for size in graph.layers[position].shape:
-                tensor.shape.dim.add(dim_value=size)
-    _write_nodes(model.graph, graph, weights, part)
+    model = empty_model(part.name)
+    head = _head_exit(part)
+    readout = readout or Readout()
+    inputs, outputs = tensor_names(graph, part, readout)
+    sizes = _sizes(graph, part)
+    for interface, names in ((model.graph.input, inputs), (model.graph.output, outputs)):
+        for name in names:
+            declare(interface, name, UINT8 if name == IMAGE else FLOAT, ("batch", *sizes[name]))
+    if head is None:
+        _write_nodes(model.graph, graph, weights, part=part)
+    else:
+        _write_nodes(model.graph, graph, weights, part=part, logits=own_logits(readout))
+        write_readout(model.graph, readout, exit=head, exits=len(graph.exits), classes=graph.num_classes)
     data: bytes = model.SerializeToString()
     return data
 
@@ -62,13 +59,36 @@ def shipped_segments(graph: Graph) -> tuple[Segment, ...]:
     return tuple(part for part in map(_as_shipped, graph.segments()) if part.outputs)
 
 
-def tensor_names(graph: Graph, segment: Segment) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def tensor_names(
+    graph: Graph, segment: Segment, readout: Readout | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of what a segment reads and of what it makes."""
-    ends = not segment.name.startswith("trunk")
-    return (
-        tuple(_tensor_name(graph, position) for position in segment.inputs),
-        tuple(LOGITS if ends else _tensor_name(graph, position) for position in segment.outputs),
-    )
+    inputs = tuple(_tensor_name(graph, position) for position in segment.inputs)
+    if segment.name.startswith("trunk"):
+        return inputs, tuple(_tensor_name(graph, position) for position in segment.outputs)
+    if _head_exit(segment) is None:
+        return inputs, (LOGITS,)
+    if readout is None or not readout.remembers:
+        return inputs, (LOGITS, CONFIDENCE)
+    return (*inputs, STATE), (LOGITS, CONFIDENCE, NEXT_STATE)
+
+
+def _head_exit(segment: Segment) -> int | None:
+    """The exit of which a segment is the head."""
+    kind, exit = segment.name.split("_")
+    return int(exit) if kind == "head" else None
+
+
+def _sizes(graph: Graph, part: Segment) -> dict[str, tuple[int, ...]]:
+    """Sizes of all that a segment may read or make, without the batch."""
+    positions = (*part.inputs, *part.outputs)
+    classes = graph.num_classes
+    return {_tensor_name(graph, position): graph.layers[position].shape for position in positions} | {
+        LOGITS: (classes,),
+        CONFIDENCE: (),
+        STATE: (classes + 1,),
+        NEXT_STATE: (classes + 1,),
+    }
 
 
 def _as_shipped(segment: Segment) -> Segment:
@@ -88,13 +108,15 @@ def _whole(graph: Graph, exit: int) -> Segment:
 
 def _tensor_name(graph: Graph, position: int) -> str:
     name = graph.nodes[position].name if position else IMAGE
-    return f"{name}/feature" if position and name in (IMAGE, LOGITS) else name
+    return f"{name}/feature" if position and name in RESERVED else name
 
 
-def _write_nodes(proto: GraphProto, graph: Graph, weights: Weights, part: Segment) -> None:
-    inputs, outputs = tensor_names(graph, part)
-    names = dict(zip(part.inputs, inputs, strict=True))
-    made = dict(zip(part.outputs, outputs, strict=True))
+def _write_nodes(
+    proto: GraphProto, graph: Graph, weights: Weights, *, part: Segment, logits: str = LOGITS
+) -> None:
+    names = {position: _tensor_name(graph, position) for position in part.inputs}
+    ends = not part.name.startswith("trunk")
+    made = {position: logits if ends else _tensor_name(graph, position) for position in part.outputs}
     norms = _foldable(graph, part)
     folded = set(norms.values())
     for position in part.nodes:

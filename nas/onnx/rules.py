@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nas.errors import SpaceError
 from nas.graph import Node
+from nas.onnx.protos import FLOAT, add_node, add_tensor
 from nas.op import Op
 from nas.ops import (
     Activation,
@@ -32,12 +33,9 @@ from nas.ops import (
 if TYPE_CHECKING:
     from onnx import GraphProto
 
-__all__ = ["FLOAT", "UINT8", "LayerWriter", "Weights", "onnx_nodes"]
+__all__ = ["LayerWriter", "Weights", "onnx_nodes"]
 
 Weights = Mapping[str, NDArray[np.float32]]
-
-FLOAT, UINT8, _INT64 = 1, 2, 7  # onnx.TensorProto.DataType
-_F, _I, _INTS = 1, 2, 7  # onnx.AttributeProto.AttributeType
 
 
 @final
@@ -61,23 +59,12 @@ class LayerWriter:
     def node(self, op_type: str, *inputs: str, part: str = "", **attributes: int | float | list[int]) -> str:
         """Write an operator of ONNX and return its result: the layer's output, or `part` of the way to it."""
         output = f"{self.output}/{part}" if part else self.output
-        written = self._proto.node.add(op_type=op_type, name=output, input=inputs, output=[output])
-        for name, value in attributes.items():
-            if isinstance(value, list):
-                written.attribute.add(name=name, type=_INTS, ints=value)
-            elif isinstance(value, float):
-                written.attribute.add(name=name, type=_F, f=value)
-            else:
-                written.attribute.add(name=name, type=_I, i=value)
+        add_node(self._proto, op_type, inputs, [output], **attributes)
         return output
 
     def constant(self, name: str, value: Any) -> str:
         """Write a tensor, float32 unless it is made of integers, and return its name in the graph."""
-        array = np.asarray(value)
-        kind, dtype = (_INT64, "<i8") if array.dtype.kind == "i" else (FLOAT, "<f4")
-        name, data = f"{self._name}.{name}", array.astype(dtype).tobytes()
-        self._proto.initializer.add(name=name, data_type=kind, dims=array.shape, raw_data=data)
-        return name
+        return add_tensor(self._proto, f"{self._name}.{name}", value)
 
     def constants(self, *names: str) -> tuple[str, ...]:
         """Write those weights of these names that the layer has."""

@@ -1,9 +1,11 @@
 """Runs a bundle on a device: numpy and ONNX Runtime, nothing else of size."""
 
+from nas.runtime.choice import level_within as level_within
+from nas.runtime.fused import FusedModel as FusedModel
 from nas.runtime.governor import BatteryBands as BatteryBands
 from nas.runtime.governor import Governor as Governor
 from nas.runtime.governor import Policy as Policy
-from nas.runtime.session import Prediction as Prediction
+from nas.runtime.prediction import Prediction as Prediction
 from nas.runtime.session import Progress as Progress
 from nas.runtime.session import Runtime as Runtime
 from nas.runtime.signals import RecordedTrace as RecordedTrace
@@ -14,6 +16,7 @@ from nas.runtime.signals import SystemSignals as SystemSignals
 
 __all__ = [
     "BatteryBands",
+    "FusedModel",
     "Governor",
     "Policy",
     "Prediction",
@@ -24,4 +27,5 @@ __all__ = [
     "Signals",
     "SyntheticBattery",
     "SystemSignals",
+    "level_within",
 ]

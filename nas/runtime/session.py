@@ -1,4 +1,4 @@
-"""Prediction images at a level of a bundle; what the level skips is never run, nor even loaded.
+"""Run images at a level of a bundle; what the level skips is never run, nor even loaded.
 
 Shapes: N batch, C channels, H W space, K classes.
 """
@@ -7,49 +7,47 @@ from __future__ import annotations
 
 import operator
 import threading
-from dataclasses import dataclass
+import weakref
+from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import NamedTuple, final
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from nas.bundle import IMAGE, LOGITS, Bundle, BundleModel, Level, SegmentFile
-from nas.bundle.fields import broken
+from nas.budget import Budget
+from nas.bundle import Bundle, BundleModel, Level, SegmentFile
+from nas.bundle.level import check_level
 from nas.errors import BundleError, DataError
-from nas.runtime.sessions import open_session
+from nas.runtime.checked import checked_session
+from nas.runtime.choice import level_within
+from nas.runtime.passage import Answer, BatchPassage, ImagePassage, Passage
+from nas.runtime.prediction import Prediction
 
-__all__ = ["Prediction", "Progress", "Runtime"]
+__all__ = ["Progress", "Runtime"]
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prediction:
-    """What one exit says about a batch; a single image is a batch of one."""
+class _Plan(NamedTuple):
+    """What a level comes to."""
 
-    logits: NDArray[np.float32]  # (N, K)
-    level: int
+    number: int | None
+    model: BundleModel
     exit: int
-    class_names: tuple[str, ...]
+    thresholds: tuple[float, ...] | None
+    accuracy: float
 
-    @property
-    def probabilities(self) -> NDArray[np.float32]:
-        """Softmax of the logits, (N, K)."""
-        powers = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-        return shares
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Number of the most probable class, (N,)."""
-        labels: NDArray[np.int64] = self.logits.argmax(axis=1)
-        return labels
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Name of the most probable class of each image."""
-        return tuple(self.class_names[label] for label in self.labels)
+    def prediction(self, answer: Answer, class_names: tuple[str, ...]) -> Prediction:
+        return Prediction(
+            logits=answer.logits,
+            confidence=answer.confidence,
+            exits=answer.exits,
+            model=self.model.name,
+            level=self.number,
+            class_names=class_names,
+            readout=self.model.readout,
+        )
 
 
 @final
@@ -57,29 +55,25 @@ class Runtime:
     """A loaded bundle that answers at any of its levels; changing the level reloads nothing.
 
     A segment becomes an ONNX Runtime session when a level first needs it (`prepare` does it ahead), and all
-    calls share it. Any number of threads may use one runtime. `threads` is the number of cores per call.
+    calls share it. Any number of threads may use one runtime; images that are on their way at the same time
+    have their own features. `threads` is the number of cores per call.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        if threads < 1:
+            raise BundleError(f"threads must be at least 1, but got {threads}; give a number of cores")
         self.bundle = bundle
         self.threads = threads
-        models = [bundle.model(level.model) for level in bundle.levels]
-        self._plans = tuple(
-            (model, model.segments_at(level.exit)) for model, level in zip(models, bundle.levels, strict=True)
-        )
+        self._plans = tuple(self._plan_of(level, number) for number, level in enumerate(bundle.levels))
         self._sessions: dict[tuple[str, str], ort.InferenceSession] = {}
+        self._session_bytes = 0
+        self._idle: dict[str, list[ImagePassage]] = {model.name: [] for model in bundle.models}
         self._lock = threading.Lock()
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1) -> Runtime:
         """Read and check the bundle, a folder or a zip, at `path`."""
-        if threads < 1:
-            raise BundleError(f"threads must be at least 1, but got {threads}; give a number of cores")
-        bundle = Bundle.load(path)
-        if any(level.thresholds for level in bundle.levels):
-            rule = "levels must have no thresholds, for this release stops at fixed exits only"
-            raise BundleError(f"bundle {path}: {rule}, but some have; update nas-dial or export without them")
-        return cls(bundle, threads=threads)
+        return cls(Bundle.load(path), threads=threads)
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -91,29 +85,45 @@ class Runtime:
         """The segments that have been needed so far, as "model/segment", in the order of loading."""
         return tuple("/".join(key) for key in self._sessions)
 
-    def run(self, x: NDArray[np.uint8], level: int) -> Prediction:
-        """Prediction raw uint8 images, (N, C, H, W) or (C, H, W), at one level."""
-        return self.start(x, level).answer
+    @property
+    def memory_bytes(self) -> int:
+        """What is held now: the files of the loaded segments, and features of as many images as went at once.
 
-    def start(self, x: NDArray[np.uint8], level: int = 0) -> Progress:
-        """Prediction at one level like `run`, and keep the features so that `Progress.resume` can go on."""
-        progress = Progress(self, self._checked(x))
+        ONNX Runtime holds weights once more where it lays them out for the processor.
+        """
+        passages = [passage for idle in self._idle.values() for passage in idle]
+        return self._session_bytes + sum(passage.buffer_bytes for passage in passages)
+
+    def run(
+        self, x: NDArray[np.uint8], level: int | Level | None = None, *, budget: str | Budget | None = None
+    ) -> Prediction:
+        """What one level says of raw uint8 images, (N, C, H, W) or (C, H, W).
+
+        It is named by its number, or is the best that keeps a `budget` such as `"latency<=0.5ms"`, or a
+        `Level` of your own. Where it has thresholds, each image of a batch leaves at the exit that is sure
+        of it, and the others go on without it.
+        """
+        plan = self.plan(level, budget)
+        images = self._checked(x)
+        passage = self.passage(plan.model, images)
+        try:
+            answer = passage.reach(plan.exit, plan.thresholds)
+        finally:
+            self.release(plan.model, passage)
+        return plan.prediction(answer, self.bundle.classes)
+
+    def start(self, x: NDArray[np.uint8], level: int | Level = 0) -> Progress:
+        """The same, and keep the features so that `Progress.resume` can go on from them."""
+        progress = Progress(self, self._checked(x).copy())
         progress.resume(level)
         return progress
 
-    def prepare(self, level: int) -> None:
+    def prepare(self, level: int | Level) -> None:
         """Load what a level needs now rather than at its first call."""
-        model, segments = self.plan(level)
-        for segment in segments:
+        model, exit, thresholds = self.plan(level)[1:4]
+        asked = [k for k in range(exit) if thresholds and thresholds[k] <= 1]
+        for segment in model.segments_at(exit, asked):
             self.session(model, segment)
-
-    def plan(self, level: int) -> tuple[BundleModel, tuple[SegmentFile, ...]]:
-        """The model of a level and the segments that it runs, in order."""
-        level = operator.index(level)
-        if not 0 <= level < len(self.levels):
-            rule = f"level must be from 0 to {len(self.levels) - 1}"
-            raise BundleError(f"{rule}, but got {level}; choose a level of this bundle")
-        return self._plans[level]
 
     def session(self, model: BundleModel, segment: SegmentFile) -> ort.InferenceSession:
         """The one session of a segment."""
@@ -121,11 +131,52 @@ class Runtime:
         if key not in self._sessions:
             with self._lock:
                 if key not in self._sessions:
-                    self._sessions[key] = _open(self.bundle, segment, self.threads)
+                    file = self.bundle.read(segment)
+                    self._sessions[key] = checked_session(file, self.bundle, segment, self.threads)
+                    self._session_bytes += len(file)
         return self._sessions[key]
 
+    def passage(self, model: BundleModel, images: NDArray[np.uint8]) -> Passage:
+        """A way of its own through one model for images (N, C, H, W); `release` it when it is over."""
+        sessions, classes = partial(self.session, model), len(self.bundle.classes)
+        if len(images) > 1:
+            return BatchPassage(model, sessions, images, classes)
+        try:
+            passage = self._idle[model.name].pop()
+        except IndexError:
+            passage = ImagePassage(model, sessions, self.bundle.input_shape, classes)
+        passage.begin(images)
+        return passage
+
+    def release(self, model: BundleModel, passage: Passage) -> None:
+        """Let others use what an image went through."""
+        if isinstance(passage, ImagePassage):
+            self._idle[model.name].append(passage)
+
+    def plan(self, level: int | Level | None, budget: str | Budget | None = None) -> _Plan:
+        """What to run for a level, given as `run` takes it."""
+        if isinstance(level, Level):
+            return self._plan_of(level)
+        if (level is None) == (budget is None):
+            raise BundleError(
+                f"either a level or a budget must be given, but got {level=}, {budget=}; give level=0, "
+                "or budget='latency<=0.5ms'"
+            )
+        number = level_within(self.levels, budget) if level is None and budget else operator.index(level or 0)
+        if not 0 <= number < len(self._plans):
+            rule = f"level must be from 0 to {len(self.levels) - 1}"
+            raise BundleError(f"{rule}, but got {level}; choose a level of this bundle")
+        return self._plans[number]
+
+    def _plan_of(self, level: Level, number: int | None = None) -> _Plan:
+        model, thresholds = self.bundle.model(level.model), level.thresholds
+        check_level(level, model.exits)
+        if thresholds is not None:
+            thresholds = tuple(float(np.float32(value)) for value in thresholds)
+        return _Plan(number, model, level.exit, thresholds, level.accuracy)
+
     def _checked(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A copy, (N, C, H, W), so that the caller may reuse its buffer while a `Progress` lives."""
+        """The images as (N, C, H, W)."""
         x = np.asarray(x)
         shape = self.bundle.input_shape
         rule = f"images must be raw uint8 pixels of shape (N, C, H, W) or (C, H, W) with (C, H, W) = {shape}"
@@ -133,96 +184,69 @@ class Runtime:
             raise DataError(f"{rule}, but got {x.dtype}; give pixels 0..255 that are not normalized")
         if x.shape[-3:] != shape or x.ndim not in (3, 4) or x.size == 0:
             raise DataError(f"{rule}, but got shape {x.shape}; resize or transpose the images")
-        return x.reshape(-1, *shape).copy()
+        return x.reshape(-1, *shape)
 
 
 @final
 class Progress:
-    """One batch on its way through a bundle: an exit further on costs only the trunks that have not run yet.
+    """Images on their way through a bundle: an exit further on costs only the trunks that have not run yet.
 
     A level of another model cannot use these features: that model starts from the image. One thread at a
-    time may use a progress.
+    time may use a progress. It keeps the features of its images until it is deleted.
     """
 
-    def __init__(self, runtime: Runtime, image: NDArray[np.uint8]) -> None:
+    def __init__(self, runtime: Runtime, images: NDArray[np.uint8]) -> None:
         self._runtime = runtime
-        self._image = image
-        self._features: dict[str, dict[str, NDArray[Any]]] = {}  # model name -> tensor name -> tensor
-        self._answers: list[Prediction] = []
+        self._images = images
+        self._passages: dict[str, Passage] = {}
+        self._answers: list[tuple[float, Prediction]] = []  # with the validation accuracy of the level
         self._executed: list[str] = []
 
     @property
     def answer(self) -> Prediction:
         """The latest answer."""
-        return self._answers[-1]
+        return self._answers[-1][1]
 
-    @property
     def best_so_far(self) -> Prediction:
         """The answer of the level with the best validation accuracy among those reached."""
-        levels = self._runtime.levels
-        return max(self._answers, key=lambda answer: levels[answer.level].accuracy)
+        return max(self._answers, key=lambda answer: answer[0])[1]
 
     @property
     def next_level(self) -> int | None:
         """The next level of the same model, which can use the features, or None after its last exit."""
-        levels, now = self._runtime.levels, self.answer
+        now = self.answer
+        reached = int(now.exits.max())
         later = (
-            (level.exit, i)
-            for i, level in enumerate(levels)
-            if level.model == levels[now.level].model and level.exit > now.exit
+            (level.exit, number)
+            for number, level in enumerate(self._runtime.levels)
+            if level.model == now.model and level.exit > reached and level.thresholds is None
         )
         return min(later, default=(None, None))[1]
 
     @property
     def executed(self) -> tuple[str, ...]:
-        """Every segment run for this batch, as "model/segment", in order."""
+        """Every segment run for these images, as "model/segment", in order."""
         return tuple(self._executed)
 
-    def resume(self, level: int | None = None) -> Prediction:
-        """Go on to a level, `next_level` if none is given, running only what has not run for this batch."""
+    def resume(self, level: int | Level | None = None) -> Prediction:
+        """Go on to a level, `next_level` if none is given, running only what has not run for these images."""
         if level is None and (level := self.next_level) is None:
             raise BundleError("the model must have a further exit to resume, but has none; ask for a level")
-        model, segments = self._runtime.plan(level)
-        features = self._features.setdefault(model.name, {IMAGE: self._image})
-        for segment in segments:
-            if not set(segment.outputs) <= features.keys():
-                features |= self._run(model, segment, features)
-        answer = Prediction(
-            logits=features.pop(LOGITS),
-            level=operator.index(level),
-            exit=self._runtime.levels[level].exit,
-            class_names=self._runtime.bundle.classes,
-        )
-        self._answers.append(answer)
-        return answer
+        plan = self._runtime.plan(level)
+        if plan.thresholds is not None and len(self._images) > 1:
+            rule = "images that leave at different exits must go alone to be resumed"
+            raise BundleError(f"{rule}, but got a batch of {len(self._images)}; run it, or start each image")
+        passage = self._passage(plan.model)
+        ran = len(passage.executed)
+        answer = passage.reach(plan.exit, plan.thresholds)
+        self._executed += [f"{plan.model.name}/{name}" for name in passage.executed[ran:]]
+        prediction = plan.prediction(answer, self._runtime.bundle.classes)
+        self._answers.append((plan.accuracy, prediction))
+        return prediction
 
-    def _run(
-        self, model: BundleModel, segment: SegmentFile, features: dict[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
-        session = self._runtime.session(model, segment)
-        inputs = {name: features[name] for name in segment.inputs}
-        outputs = session.run(segment.outputs, inputs)  # plain arrays: a call costs less than with binding
-        self._executed.append(f"{model.name}/{segment.name}")
-        return dict(zip(segment.outputs, outputs, strict=True))
-
-
-def _open(bundle: Bundle, segment: SegmentFile, threads: int) -> ort.InferenceSession:
-    model = bundle.read(segment)
-    try:
-        session = open_session(model, threads)
-    except ValueError as error:
-        raise broken(segment.file, f"be ONNX that runs here, but got {error}") from error
-    _check_tensors(bundle, segment, session)
-    return session
-
-
-def _check_tensors(bundle: Bundle, segment: SegmentFile, session: ort.InferenceSession) -> None:
-    """Hold bundle.json against the file, so that a wrong entry is found before it runs."""
-    shapes = {tensor.name: tensor.shape for tensor in (*session.get_inputs(), *session.get_outputs())}
-    names = [*segment.inputs, *segment.outputs]
-    if set(shapes) != set(names):
-        raise broken(segment.file, f"have the tensors {names}, but has {list(shapes)}")
-    for name, expected in ((IMAGE, bundle.input_shape), (LOGITS, (len(bundle.classes),))):
-        if name in shapes and tuple(shapes[name][1:]) != expected:
-            rule = f"have {name} with the sizes {expected} after the batch"
-            raise broken(segment.file, f"{rule}, but has {shapes[name]}")
+    def _passage(self, model: BundleModel) -> Passage:
+        passage = self._passages.get(model.name)
+        if passage is None:
+            passage = self._passages[model.name] = self._runtime.passage(model, self._images)
+            weakref.finalize(self, self._runtime.release, model, passage)
+        return passage

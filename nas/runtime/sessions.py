@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import onnxruntime as ort
+from typing import Any, final
 
-__all__ = ["open_session"]
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+__all__ = ["Arrays", "BoundCall", "open_session", "tensor_names"]
+
+Arrays = dict[str, NDArray[Any]]
 
 
 def open_session(model: bytes, threads: int) -> ort.InferenceSession:
@@ -20,3 +26,33 @@ def open_session(model: bytes, threads: int) -> ort.InferenceSession:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the classes of ONNX Runtime have no base of their own
         raise ValueError(str(error).splitlines()[0]) from error
+
+
+def tensor_names(session: ort.InferenceSession) -> tuple[list[str], list[str]]:
+    """Names of what a session reads and of what it makes."""
+    return [each.name for each in session.get_inputs()], [each.name for each in session.get_outputs()]
+
+
+@final
+class BoundCall:
+    """A session tied to arrays for good: it reads some of them and writes others, whenever it is called.
+
+    That saves looking up and allocating, half of what a small call costs beside its computation.
+    """
+
+    def __init__(self, session: ort.InferenceSession, arrays: Arrays) -> None:
+        """`arrays` must hold all inputs; outputs that it does not have are added."""
+        inputs, outputs = tensor_names(session)
+        made = session.run(outputs, {name: arrays[name] for name in inputs})  # which tells the shapes
+        for name, array in zip(outputs, made, strict=True):
+            arrays.setdefault(name, np.array(array, order="C"))
+        binding = session.io_binding()
+        for name in inputs:
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(arrays[name]))
+        for name in outputs:
+            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(arrays[name]))
+        self._tied = [arrays[name] for name in (*inputs, *outputs)]  # the binding does not keep them
+        self._run, self._binding = session.run_with_iobinding, binding
+
+    def __call__(self) -> None:
+        self._run(self._binding)

@@ -23,7 +23,7 @@ TRACE = ROOT / "scripts" / "drain.csv"
 
 
 def commands(run: Path, quick: bool) -> list[list[str]]:
-    trials, images, epochs, top = ("4", "1280", "1", "1") if quick else ("24", "16384", "10", "2")
+    trials, images, epochs, top = ("4", "1280", "1", "1") if quick else ("24", "16384", "10", "3")
     search = ["search", SPACE, "--data", "fashion-mnist", "--budget", BUDGET, "--out", str(run)]
     return [
         [*search, "--trials", trials, "--epochs", "1", "--images", images, "--threads", "1", "--seed", "0"],

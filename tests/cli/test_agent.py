@@ -30,7 +30,7 @@ sys.meta_path.insert(0, Missing())
 from nas.cli import main
 sys.exit(main(sys.argv[1:]))
 """
-IMAGE = {"image": np.zeros((1, 3, 32, 32), np.uint8)}
+IMAGE = {"x": np.zeros((1, 3, 32, 32), np.uint8)}
 
 
 def port_of(process: subprocess.Popen[str]) -> int:

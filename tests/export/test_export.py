@@ -14,7 +14,7 @@ from nas.bundle import Bundle, Latency, Level
 from nas.cost import Cost
 from nas.data import Data, load_data
 from nas.errors import BundleError
-from nas.export import export
+from nas.export import ExportConfig, export
 from nas.export.measuring import MeasuredExit, dial_levels
 from nas.latency import LocalTarget
 from nas.layers import conv_norm_act, global_avg_pool, linear
@@ -67,7 +67,7 @@ def bundle(models: dict[str, Model], data: Data, tmp_path_factory: pytest.TempPa
         data=data,
         architectures=ARCHITECTURES,
         provenance={"seed": 7, "budget": "macs<=1M"},
-        torch_weights=True,
+        config=ExportConfig(torch_weights=True),
     )
 
 
@@ -141,7 +141,7 @@ def test_a_tampered_file_is_found(models: dict[str, Model], data: Data, tmp_path
 def test_levels_are_timed_on_the_target(models: dict[str, Model], data: Data, tmp_path: Path) -> None:
     target, steps = LocalTarget(), list[str]()
     bundle = export({"m": models["small"]}, tmp_path / "b", data=data, target=target, progress=steps.append)
-    assert steps == ["checking m", "measuring m"]
+    assert steps == ["writing m", "checking m", "measuring m"]
     times = [level.latency for level in bundle.levels if level.latency is not None]
     assert len(times) == len(bundle.levels)
     assert {latency.target for latency in times} == {target.identity}

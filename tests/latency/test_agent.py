@@ -14,8 +14,8 @@ from nas.errors import TargetError
 
 Network = Callable[..., bytes]
 RunAgent = Callable[..., AbstractContextManager[Any]]
-IMAGE = {"image": np.zeros((1, 3, 8, 8), np.uint8)}
-LARGE_IMAGE = {"image": np.zeros((1, 3, 256, 256), np.uint8)}
+IMAGE = {"x": np.zeros((1, 3, 8, 8), np.uint8)}
+LARGE_IMAGE = {"x": np.zeros((1, 3, 256, 256), np.uint8)}
 LIMITED = """
 import sys
 from nas.latency.agent import Agent
@@ -30,7 +30,7 @@ def test_an_agent_with_limits(network: Network, running: RunAgent, slow: bytes) 
         target = agent.target(None)
         assert target.measure(network(), IMAGE, seconds=0.02).p50_ms > 0
         with pytest.raises(TargetError, match="must have at most 1000000 bytes"):
-            target.measure(network(), {"image": np.zeros(1_000_000, np.uint8)})
+            target.measure(network(), {"x": np.zeros(1_000_000, np.uint8)})
         with agent.client() as (reader, _):
             assert reader.read() == b""  # who sends nothing is left
         assert target.measure(network(), IMAGE, seconds=0.02).p50_ms > 0  # which the target does not notice

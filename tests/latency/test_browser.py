@@ -27,7 +27,7 @@ from nas.layers import conv_norm_act, global_avg_pool, linear
 from nas.net import Feature, Net
 from nas.onnx import onnx_model, random_weights
 
-IMAGE = {"image": np.zeros((1, 3, 16, 16), np.uint8)}
+IMAGE = {"x": np.zeros((1, 3, 16, 16), np.uint8)}
 CHROMIUM = shutil.which("chromium")
 
 in_chromium = [

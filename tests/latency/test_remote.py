@@ -25,8 +25,8 @@ Network = Callable[..., bytes]
 MakeGraph = Callable[..., Graph]
 RunAgent = Callable[..., AbstractContextManager[Any]]
 TOKEN = "open sesame ü"
-IMAGE = {"image": np.zeros((1, 3, 8, 8), np.uint8)}
-LARGE_IMAGE = {"image": np.zeros((1, 3, 256, 256), np.uint8)}
+IMAGE = {"x": np.zeros((1, 3, 8, 8), np.uint8)}
+LARGE_IMAGE = {"x": np.zeros((1, 3, 256, 256), np.uint8)}
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from nas.latency.protocol import VERSION, Message, read_message, write_message
 from nas.latency.remote import RemoteTarget
 
 MODEL = reference_model()
-IMAGE = {"image": np.zeros((1, 3, 32, 32), np.uint8)}
+IMAGE = {"x": np.zeros((1, 3, 32, 32), np.uint8)}
 TOKEN = "open sesame ü"
 
 

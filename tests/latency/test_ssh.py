@@ -16,7 +16,7 @@ from nas.latency.remote import RemoteTarget
 
 ROOT = Path(__file__).parents[2]
 MODEL = reference_model()
-IMAGE = {"image": np.zeros((1, 3, 32, 32), np.uint8)}
+IMAGE = {"x": np.zeros((1, 3, 32, 32), np.uint8)}
 STDIO = (sys.executable, "-m", "nas", "agent", "--stdio")
 LOCALLY = 'while [ "$1" != ssh://user@board ]; do shift; done; shift; exec "$@"'
 

@@ -33,7 +33,7 @@ class Exported:
 
 def _trunk(k: int, width: int, rng: np.random.Generator) -> Piece:
     """Trunk 0 normalizes the image; the later ones read the feature before, trunk 2 also that of trunk 0."""
-    source, channels = ("image", 3) if k == 0 else (f"feature_{k - 1}", width)
+    source, channels = ("x", 3) if k == 0 else (f"feature_{k - 1}", width)
     weights = {f"w{k}": rng.normal(size=(width, channels, 3, 3)).astype(np.float32)}
     nodes = [
         helper.make_node("Conv", [f"x{k}", f"w{k}"], [f"c{k}"], pads=[1, 1, 1, 1]),
@@ -57,16 +57,20 @@ def _head(k: int, width: int, rng: np.random.Generator) -> Piece:
         helper.make_node("GlobalAveragePool", [f"feature_{k}"], [f"p{k}"]),
         helper.make_node("Flatten", [f"p{k}"], [f"f{k}"]),
         helper.make_node("MatMul", [f"f{k}", f"v{k}"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], [f"s{k}"], axis=1),
+        helper.make_node("ReduceMax", [f"s{k}"], ["confidence"], axes=[1], keepdims=0),
     )
-    return Piece(f"head_{k}", (f"feature_{k}",), ("logits",), nodes, weights)
+    return Piece(f"head_{k}", (f"feature_{k}",), ("logits", "confidence"), nodes, weights)
 
 
 def _onnx(pieces: list[Piece], inputs: tuple[str, ...], outputs: tuple[str, ...], width: int) -> bytes:
     def info(name: str) -> onnx.ValueInfoProto:
-        if name == "image":
+        if name == "x":
             return helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", *SHAPE])
-        shape = ["N", len(CLASSES)] if name == "logits" else ["N", width, *SHAPE[1:]]
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        shapes = {"logits": ["N", len(CLASSES)], "confidence": ["N"]}
+        return helper.make_tensor_value_info(
+            name, TensorProto.FLOAT, shapes.get(name, ["N", width, *SHAPE[1:]])
+        )
 
     graph = helper.make_graph(
         [node for piece in pieces for node in piece.nodes],
@@ -100,7 +104,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         models.append(BundleModel(name=name, segments=tuple(segments), exits=3, architecture={}, id=name))
         for k in range(3):
             run = [*pieces[0 : 2 * k : 2], *pieces[2 * k : 2 * k + 2]]
-            uncut[name, k] = _onnx(run, ("image",), ("logits",), width)
+            uncut[name, k] = _onnx(run, ("x",), ("logits", "confidence"), width)
     bundle = Bundle(input_shape=SHAPE, classes=CLASSES, models=tuple(models), levels=_levels())
     write_bundle(folder, bundle, files)
     return Exported(folder, uncut)
