@@ -30,6 +30,7 @@ FLOORS = (
     ("space", "layers"),
     ("cost", "budget", "pareto", "bundle", "onnx"),
     ("data", "runtime"),
+    ("simulation",),
     ("latency", "search"),
     ("model",),
     ("supernet", "train", "compress"),

@@ -33,6 +33,8 @@ class Bundle:
     models: tuple[BundleModel, ...]
     levels: tuple[Level, ...]
     certificate: Certificate | None = None
+    governor: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """How a device is to choose among the levels, as `nas.runtime.Governor` writes it; empty if not said."""
     provenance: Mapping[str, Any] = field(default_factory=dict, hash=False)
     files: Mapping[str, str] = field(default_factory=dict, hash=False)
     path: Path | None = field(default=None, compare=False)
@@ -72,6 +74,7 @@ class Bundle:
             "models": {model.name: model.to_json() for model in self.models},
             "levels": [level.to_json() for level in self.levels],
             "certificate": None if self.certificate is None else self.certificate.to_json(),
+            "governor": dict(self.governor),
             "provenance": dict(self.provenance),
             "files": dict(self.files),
         }
@@ -92,6 +95,7 @@ class Bundle:
             models=tuple(BundleModel.from_json(name, model) for name, model in models.items()),
             levels=tuple(Level.from_json(level, f"levels[{i}]") for i, level in enumerate(levels)),
             certificate=None if certificate is None else Certificate.from_json(certificate),
+            governor=fields.field(record, "governor", dict, INDEX),
             provenance=fields.field(record, "provenance", dict, INDEX),
             files=_further_files(fields.field(record, "files", dict, INDEX)),
         )

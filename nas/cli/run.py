@@ -77,7 +77,7 @@ def execute(arguments: Namespace) -> None:
 
     runtime = Runtime.load(arguments.bundle, arguments.threads)
     dial = _dial(runtime.bundle, arguments.model)
-    governor = Governor(runtime.levels, BatteryBands(dial=dial), level=dial[-1])
+    governor = Governor(runtime.levels, BatteryBands(), dial=dial)
     if arguments.synthetic:
         steps = _drain(governor)
     else:

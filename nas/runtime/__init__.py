@@ -1,10 +1,18 @@
 """Runs a bundle on a device: numpy and ONNX Runtime, nothing else of size."""
 
+from nas.runtime.adaptive import Deadline as Deadline
+from nas.runtime.adaptive import EnergyUntil as EnergyUntil
 from nas.runtime.choice import level_within as level_within
 from nas.runtime.fused import FusedModel as FusedModel
-from nas.runtime.governor import BatteryBands as BatteryBands
 from nas.runtime.governor import Governor as Governor
-from nas.runtime.governor import Policy as Policy
+from nas.runtime.policies import BatteryBands as BatteryBands
+from nas.runtime.policies import Charger as Charger
+from nas.runtime.policies import Lowest as Lowest
+from nas.runtime.policies import ThermalClamp as ThermalClamp
+from nas.runtime.policies import UserPin as UserPin
+from nas.runtime.policy import Choice as Choice
+from nas.runtime.policy import Policy as Policy
+from nas.runtime.policy import Situation as Situation
 from nas.runtime.prediction import Prediction as Prediction
 from nas.runtime.session import Progress as Progress
 from nas.runtime.session import Runtime as Runtime
@@ -16,8 +24,13 @@ from nas.runtime.signals import SystemSignals as SystemSignals
 
 __all__ = [
     "BatteryBands",
+    "Charger",
+    "Choice",
+    "Deadline",
+    "EnergyUntil",
     "FusedModel",
     "Governor",
+    "Lowest",
     "Policy",
     "Prediction",
     "Progress",
@@ -25,7 +38,10 @@ __all__ = [
     "Runtime",
     "SignalSource",
     "Signals",
+    "Situation",
     "SyntheticBattery",
     "SystemSignals",
+    "ThermalClamp",
+    "UserPin",
     "level_within",
 ]

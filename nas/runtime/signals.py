@@ -25,9 +25,12 @@ _PLUGGED = {"Charging": True, "Full": True, "Discharging": False}
 @final
 @dataclass(frozen=True, kw_only=True)
 class Signals:
-    """The state of a device at one moment; what is not known is None.
+    """The state of a device at one moment, and what is asked of it; what is not known is None.
 
     `battery_ratio` is 0..1, `load` the runnable processes per core, `time_s` a clock that starts anywhere.
+    `latency_ms` is how long an inference took at the level in force since the signals before, `requests_hz`
+    how many are asked a second. Asked are an answer within `deadline_ms`, a battery that lasts until the
+    clock shows `until_s`, and by the user the level `pin`.
     """
 
     battery_ratio: float | None = None
@@ -35,11 +38,19 @@ class Signals:
     temperature_c: float | None = None
     load: float | None = None
     time_s: float | None = None
+    latency_ms: float | None = None
+    requests_hz: float | None = None
+    deadline_ms: float | None = None
+    until_s: float | None = None
+    pin: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value is not None and not math.isfinite(value):
                 raise DataError(f"{name} must be finite, but got {value}; leave it out if it is not known")
+        for name in ("latency_ms", "requests_hz", "deadline_ms", "pin"):
+            if (getattr(self, name) or 0) < 0:
+                raise DataError(f"{name} must not be below 0, but got {getattr(self, name)}; leave it out")
         if self.battery_ratio is not None and not 0 <= self.battery_ratio <= 1:
             rule = "battery_ratio must be from 0 to 1"
             raise DataError(f"{rule}, but got {self.battery_ratio}; give 0.38 for 38 %")

@@ -11,9 +11,12 @@ import pytest
 
 from nas.bundle import Latency, Level
 from nas.errors import BundleError, DataError
-from nas.runtime import BatteryBands, Governor, Policy, Signals, SyntheticBattery
+from nas.runtime import BatteryBands, Choice, Governor, Policy, Signals, SyntheticBattery
 
-CALM = BatteryBands(dwell_s=0)
+
+def _calm(levels, policy=None, **state):
+    """A governor that may switch at each step."""
+    return Governor(levels, policy or BatteryBands(), dwell_s=0, **state)
 
 
 def _levels(count):
@@ -64,7 +67,7 @@ def test_every_step_is_legal_pure_and_told(count, seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_switches_keep_their_distance(seed):
     trace = [replace(signals, time_s=float(i)) for i, signals in enumerate(_trace(seed))]
-    steps = _replay(Governor(_levels(4), BatteryBands(dwell_s=20)), trace)
+    steps = _replay(Governor(_levels(4), BatteryBands(), dwell_s=20), trace)
     times = [step.switched_s for step in steps if step.switched]
     assert len(times) > 3
     assert all(later - earlier >= 20 for earlier, later in pairwise(times))
@@ -74,7 +77,7 @@ def test_switches_keep_their_distance(seed):
 def test_a_lower_charge_never_gives_a_higher_level(count):
     charges = [i / 500 for i in range(501)]
     for level in range(count):
-        governor = Governor(_levels(count), CALM, level=level)
+        governor = _calm(_levels(count), level=level)
         reached = [governor.step(Signals(battery_ratio=charge)).level for charge in charges]
         assert reached == sorted(reached)
         assert (reached[0], reached[-1]) == (0, count - 1)
@@ -86,8 +89,8 @@ def test_a_charge_that_trembles_around_a_bound_never_switches(count, hysteresis_
     random = Random(0)
     for bound in range(1, count):
         for level in (bound - 1, bound):
-            policy = BatteryBands(dwell_s=0, hysteresis_ratio=hysteresis_ratio)
-            governor = Governor(_levels(count), policy, level=level)
+            policy = BatteryBands(hysteresis_ratio=hysteresis_ratio)
+            governor = _calm(_levels(count), policy, level=level)
             for _ in range(50):
                 tremble = 0.999 * random.uniform(-hysteresis_ratio, hysteresis_ratio)
                 governor = governor.step(Signals(battery_ratio=bound / count + tremble))
@@ -101,7 +104,7 @@ def test_the_hysteresis_is_at_most_half_of_the_narrowest_band():
 
 
 def test_reasons_name_the_bound_that_was_crossed():
-    governor = Governor(_levels(3), BatteryBands(bands=(0.2, 0.43), dwell_s=30))
+    governor = Governor(_levels(3), BatteryBands(bands=(0.2, 0.43)), dwell_s=30)
     assert (governor.level, governor.switched) == (2, False)
     governor = governor.step(Signals(battery_ratio=0.41, time_s=0))
     assert governor.reason == "battery 41 %: level 2 kept"
@@ -120,7 +123,7 @@ def test_reasons_name_the_bound_that_was_crossed():
 
 
 def test_without_a_battery_the_top_level_stays():
-    steps = _replay(Governor(_levels(3), CALM), [Signals(time_s=float(i)) for i in range(5)])
+    steps = _replay(_calm(_levels(3)), [Signals(time_s=float(i)) for i in range(5)])
     assert {step.level for step in steps} == {2}
     assert steps[-1].reason == "no battery reading: level 2 kept"
 
@@ -132,7 +135,7 @@ def test_a_clock_that_begins_anew_does_not_freeze_the_level():
 
 def test_a_draining_battery_goes_down_level_by_level():
     levels = _levels(4)
-    battery, governor, seen = SyntheticBattery(capacity_mj=1000), Governor(levels, CALM), []
+    battery, governor, seen = SyntheticBattery(capacity_mj=1000), _calm(levels), []
     while battery.read().battery_ratio > 0:
         governor = governor.step(battery.read())
         seen.append(governor.level)
@@ -143,9 +146,9 @@ def test_a_draining_battery_goes_down_level_by_level():
 
 def test_a_governor_goes_on_from_its_json():
     levels = _levels(4)
-    policy = BatteryBands(bands=(0.1, 0.5, 0.7), hysteresis_ratio=0.02, dwell_s=5)
+    policy = BatteryBands(bands=(0.1, 0.5, 0.7), hysteresis_ratio=0.02)
     trace = list(_trace(1))
-    half = reduce(Governor.step, trace[:150], Governor(levels, policy))
+    half = reduce(Governor.step, trace[:150], Governor(levels, policy, dwell_s=5))
     restored = Governor.from_json(json.loads(json.dumps(half.to_json())), levels)
     assert restored == half
     assert _replay(restored, trace[150:]) == _replay(half, trace[150:])
@@ -161,7 +164,7 @@ def test_a_governor_goes_on_from_its_json():
     ],
 )
 def test_json_of_something_else_is_refused(edit):
-    record = Governor(_levels(2), CALM).to_json() | edit
+    record = _calm(_levels(2)).to_json() | edit
     with pytest.raises(DataError, match="a governor must be as to_json writes it"):
         Governor.from_json(record, _levels(2))
 
@@ -172,11 +175,12 @@ def test_bands_rise_between_empty_and_full(bands):
         BatteryBands(bands=bands)
 
 
-@pytest.mark.parametrize("name", ["hysteresis_ratio", "dwell_s"])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
-def test_settings_are_finite_and_not_negative(name, value):
-    with pytest.raises(DataError, match=f"{name} must be finite and not below 0"):
-        BatteryBands(**{name: value})
+def test_settings_are_finite_and_not_negative(value):
+    with pytest.raises(DataError, match="hysteresis_ratio must be from 0 to 1, but got"):
+        BatteryBands(hysteresis_ratio=value)
+    with pytest.raises(DataError, match="dwell_s must be from 0 to 1e\\+09, but got"):
+        Governor(_levels(2), BatteryBands(), dwell_s=value)
 
 
 def test_bands_fit_the_levels():
@@ -187,29 +191,29 @@ def test_bands_fit_the_levels():
 @pytest.mark.parametrize("level", [3, -2])
 def test_a_level_that_is_not_there_is_refused(level):
     with pytest.raises(BundleError, match="level must be from 0 to 2"):
-        Governor(_levels(3), CALM, level=level)
+        _calm(_levels(3), level=level)
 
 
 def test_a_governor_without_levels_is_refused():
     with pytest.raises(BundleError, match="must have levels to choose from, but got none; give"):
-        Governor((), CALM)
+        _calm(())
 
 
 @final
 @dataclass(frozen=True)
-class Pinned(Policy):
-    level: int
+class Stubborn(Policy):
+    position: int
 
-    def decide(self, governor, signals):
-        return self.level, "pinned by the user"
+    def decide(self, situation):
+        return Choice(self.position, "as always")
 
 
 def test_a_policy_of_ones_own_is_one_method():
-    governor = Governor(_levels(3), Pinned(1)).step(Signals())
-    assert (governor.level, governor.switched, governor.reason) == (1, True, "pinned by the user")
-    with pytest.raises(BundleError, match="level must be from 0 to 2"):
-        Governor(_levels(3), Pinned(7)).step(Signals())
-    with pytest.raises(TypeError, match="but got Pinned; store"):
+    governor = Governor(_levels(3), Stubborn(1)).step(Signals())
+    assert (governor.level, governor.switched, governor.reason) == (1, True, "as always: level 2 -> 1")
+    with pytest.raises(BundleError, match="from 0 to 2, but got 7; mend Stubborn"):
+        Governor(_levels(3), Stubborn(7)).step(Signals())
+    with pytest.raises(TypeError, match="but got Stubborn; store"):
         governor.to_json()
 
 
@@ -217,18 +221,16 @@ def test_the_dial_leaves_out_levels_that_another_beats():
     cheap, poor, best = _levels(3)
     poor = replace(poor, accuracy=0.1)
     drained, full = Signals(battery_ratio=0.0), Signals(battery_ratio=1.0)
-    governor = Governor((cheap, poor, best), CALM)
+    governor = _calm((cheap, poor, best))
     assert [governor.step(signals).level for signals in (drained, full)] == [0, 2]
     middle = governor.step(Signals(battery_ratio=0.45))
     assert middle.level in (0, 2)
 
 
 def test_a_dial_that_is_given_is_kept_to():
-    governor = Governor(_levels(5), BatteryBands(dial=(1, 3), dwell_s=0))
+    governor = _calm(_levels(5), dial=(1, 3))
     steps = _replay(governor, [Signals(battery_ratio=charge / 100) for charge in range(100, -1, -1)])
-    assert {step.level for step in steps[1:]} == {1, 3}
-    with pytest.raises(BundleError, match=r"dial must name levels from 0 to 1, but got \(1, 3\)"):
-        Governor(_levels(2), BatteryBands(dial=(1, 3))).step(Signals(battery_ratio=0.5))
-    for dial in ((3, 1), ()):
-        with pytest.raises(DataError, match="dial must be levels in rising order, but got"):
-            BatteryBands(dial=dial)
+    assert {step.level for step in steps} == {1, 3}
+    for dial in ((3, 1), (), (1, 5), (-1, 2)):
+        with pytest.raises(DataError, match="dial must be levels from 0 to 4 in rising order, but got"):
+            _calm(_levels(5), dial=dial)
