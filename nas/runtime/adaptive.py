@@ -8,9 +8,9 @@ https://www.usenix.org/conference/atc20/presentation/wan).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from nas.bundle import Latency, Level
 from nas.errors import BundleError
@@ -19,6 +19,10 @@ from nas.runtime.policy import Choice, Memory, Policy, Situation, check_range, e
 __all__ = ["Deadline", "EnergyUntil"]
 
 _FULL = 0.98  # a battery that charges no faster however little is taken
+_PATIENCE_S = 300.0  # for which what is usual counts at the start, and a charger that is out may come back
+_STAY_S = 200.0  # for which a charger is expected to stay, at least
+_SHORT_S = 30.0  # a charger that is out no longer has a loose contact, perhaps
+_LEAST_WINDOW_S = 10.0  # over which requests are averaged, at least
 
 
 @final
@@ -82,55 +86,106 @@ class Deadline(Policy):
 @final
 @dataclass(frozen=True, kw_only=True)
 class EnergyUntil(Policy):
-    """The highest level that the battery can pay until a time, at the rate of requests that there is.
+    """The levels that the battery can pay until a time: the one below what is left for a request, or above.
 
     `capacity_mj` is that of the full battery, `idle_w` what the device takes beside the inferences, `power_w`
-    what it takes during one where the bundle tells no energy. `reserve_ratio` of the battery is left alone.
-    Of the levels only those count that give the most accuracy for their energy, so that changing between two
-    of them is as good as any level between. Without a time, a charge or requests nothing limits the level.
+    what it takes during one where the bundle tells no energy, `charger_w` what a charger gives (0 counts on
+    none) and `usual_hz` how many requests there usually are. `reserve_ratio` of the battery is left alone.
+
+    It changes between two neighbors among those levels that give the most accuracy for their energy, in such
+    shares that all is used, for that is better than any one level between. As many requests are expected as
+    there were in an equally long time. A charger is expected to stay for half of the time that it has been in,
+    some minutes at least; one with a loose contact to the end, until it is out for much longer than before.
     """
 
     capacity_mj: float
     idle_w: float = 0.0
     power_w: float | None = None
-    reserve_ratio: float = 0.01
-    memory_ratio: float = 0.98
+    charger_w: float = 0.0
+    usual_hz: float | None = None
+    reserve_ratio: float = 0.002
 
     def __post_init__(self) -> None:
         check_range(
             capacity_mj=(self.capacity_mj, 1e-9, math.inf),
             idle_w=(self.idle_w, 0, math.inf),
             power_w=(self.power_w, 0, math.inf),
+            charger_w=(self.charger_w, 0, math.inf),
+            usual_hz=(self.usual_hz, 0, math.inf),
             reserve_ratio=(self.reserve_ratio, 0, 0.99),
-            memory_ratio=(self.memory_ratio, 0, 0.9999),
         )
 
     def decide(self, situation: Situation) -> Choice:
-        """The highest level that can be paid."""
-        signals, memory = situation.signals, self._observed(situation)
-        rate_hz, charge = memory["rate_hz"], signals.battery_ratio
-        if signals.until_s is None or signals.time_s is None or charge is None or not rate_hz:
-            return Choice(situation.top, "no time to last until", memory)
-        left_s = signals.until_s - signals.time_s
+        """The level below or above what can be paid."""
+        signals = situation.signals
+        now_s, charge = signals.time_s, signals.battery_ratio
+        if signals.until_s is None or now_s is None or charge is None:
+            return Choice(situation.top, "no time to last until", situation.memory)
+        left_s = signals.until_s - now_s
         if left_s <= 0:
-            return Choice(situation.top, "the time to last until is over", memory)
+            return Choice(situation.top, "the time to last until is over", situation.memory)
+        requests = self._requests(situation, now_s, left_s)
+        charger = _observed_charger(situation.memory.get("charger"), bool(signals.charging), now_s)
+        memory = {"time_s": now_s, "requests": requests, "charger": charger, "credit_mj": 0.0}
+        rate_hz = requests[0] / requests[1] if requests[1] else 0.0
         if signals.charging and charge >= _FULL:
             return Choice(situation.top, f"charging at {percent(charge)}", memory)
+        if not rate_hz:
+            return Choice(situation.top, "no requests", memory)
         stored_mj = max(0.0, charge - self.reserve_ratio) * self.capacity_mj
-        spare_mj = (stored_mj / left_s + float(memory["inflow_mw"]) - 1000 * self.idle_w) / float(rate_hz)
+        spare_mw = (stored_mj + self._inflow_mj(charger, now_s, left_s)) / left_s - 1000 * self.idle_w
+        return self._paid(situation, spare_mw / rate_hz, left_s, memory)
+
+    def _paid(self, situation: Situation, spare_mj: float, left_s: float, memory: dict[str, Any]) -> Choice:
+        """The neighbor of what is left for a request that makes up best for what ran before."""
         energies = [energy_mj(level, self.power_w) for level in situation.levels]
         places = _frontier(energies, [level.accuracy for level in situation.levels])
-        position = max((place for place in places if energies[place] <= spare_mj), default=places[0])
-        return Choice(position, f"{short(spare_mj)} mJ a request for {short(left_s)} s", memory)
+        credit_mj = float(situation.memory.get("credit_mj", 0.0))
+        most_mj = energies[places[-1]] - energies[places[0]]
+        credit_mj = max(-most_mj, min(most_mj, credit_mj + spare_mj - energy_mj(situation.ran, self.power_w)))
+        lower = max((turn for turn, place in enumerate(places) if energies[place] <= spare_mj), default=0)
+        around = places[lower : lower + 2]
+        position = min(around, key=lambda place: abs(energies[place] - spare_mj - credit_mj))
+        reason = f"{short(spare_mj)} mJ a request for {short(left_s)} s"
+        return Choice(position, reason, memory | {"credit_mj": credit_mj})
 
-    def _observed(self, situation: Situation) -> Memory:
-        """The rate of requests and the power that flows in, both smoothed, and the charge at its time."""
-        signals, memory, kept = situation.signals, situation.memory, self.memory_ratio
-        rate_hz, inflow_mw = memory.get("rate_hz"), float(memory.get("inflow_mw", 0.0))
-        if signals.requests_hz is not None:
-            before = signals.requests_hz if rate_hz is None else rate_hz
-            rate_hz = before + (1 - kept) * (signals.requests_hz - before)
-        return {"rate_hz": rate_hz, "inflow_mw": inflow_mw}
+    def _requests(self, situation: Situation, now_s: float, left_s: float) -> list[float]:
+        """Requests and the seconds that they came in; the older, the less they count."""
+        usual_hz, hertz = self.usual_hz, situation.signals.requests_hz
+        start = [0.0, 0.0] if usual_hz is None else [usual_hz * _PATIENCE_S, _PATIENCE_S]
+        requests, seconds = situation.memory.get("requests", start)
+        step_s = max(0.0, now_s - situation.memory.get("time_s", now_s))
+        if hertz is None or not step_s:
+            return [requests, seconds]
+        kept = math.exp(-step_s / max(left_s, _LEAST_WINDOW_S))
+        return [kept * requests + step_s * hertz, kept * seconds + step_s]
+
+    def _inflow_mj(self, charger: Mapping[str, float] | None, now_s: float, left_s: float) -> float:
+        """What a charger is expected to give; nothing, once it is out for much longer than ever before."""
+        if charger is None or charger["out_s"] > max(_SHORT_S, 2 * charger["most_out_s"]):
+            return 0.0
+        lasted_s = now_s - charger["since_s"]
+        share = charger["plugged_s"] / lasted_s if lasted_s else 1.0
+        away_s = max(0.0, charger["most_out_s"] - charger["out_s"]) if charger["out_s"] else 0.0
+        horizon_s = left_s if charger["most_out_s"] else min(left_s, max(lasted_s / 2, _STAY_S))
+        return 1000 * self.charger_w * share * max(0.0, horizon_s - away_s)
+
+
+def _observed_charger(
+    known: Mapping[str, float] | None, charging: bool, now_s: float
+) -> dict[str, float] | None:
+    """Since when a charger is in or flapping, for how long it was in, and how long it was out at most."""
+    if known is None or now_s < known["time_s"] or known["out_s"] > _PATIENCE_S:
+        fresh = {"since_s": now_s, "time_s": now_s, "plugged_s": 0.0, "out_s": 0.0, "most_out_s": 0.0}
+        return fresh if charging else None
+    step_s = now_s - known["time_s"]
+    return {
+        "since_s": known["since_s"],
+        "time_s": now_s,
+        "plugged_s": known["plugged_s"] + (step_s if charging else 0.0),
+        "out_s": 0.0 if charging else known["out_s"] + step_s,
+        "most_out_s": max(known["most_out_s"], known["out_s"] if charging else 0.0),
+    }
 
 
 def _frontier(energies: Sequence[float], accuracies: Sequence[float]) -> list[int]:

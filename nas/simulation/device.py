@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple, final
 
-from nas.bundle import Level
+from nas.bundle import Latency, Level
 from nas.errors import BundleError
 from nas.runtime.policy import check_range, energy_mj
 from nas.simulation.trace import Moment
 
 __all__ = ["Device", "Outcome", "State"]
+
+_P95 = NormalDist().inv_cdf(0.95)
 
 
 @final
@@ -26,12 +29,14 @@ class State(NamedTuple):
 class Outcome(NamedTuple):
     """What came of the requests of one step."""
 
-    answered: int
-    missed: int
-    """Answers that came after the deadline."""
+    answered: float
+    """How many are expected to be answered in time."""
+    missed: float
+    """How many are expected to be answered after the deadline."""
     accuracy: float
     """Of the level that ran."""
     latency_ms: float
+    """The median of the step."""
 
 
 @final
@@ -40,9 +45,10 @@ class Device:
     """A battery of `charge_units` parts and a temperature of `heat_units` parts above `ambient_c`.
 
     An inference takes the energy that the bundle tells, or its time at `power_w`; longer under a slow-down.
-    Heat leaves with the time constant `cooling_s`. At `throttle_c` and above the chip runs at
-    1 / `throttle_slowdown` of its speed. Where `capacity_mj` is None the battery is never empty, where
-    `heating_c_per_j` is 0 nothing gets hot.
+    Times of single inferences are log-normal with the level's 95th percentile, so that a share of the
+    requests of a step keeps the deadline. Heat leaves with the time constant `cooling_s`. At `throttle_c` and
+    above the chip runs at 1 / `throttle_slowdown` of its speed. Where `capacity_mj` is None the battery is
+    never empty, where `heating_c_per_j` is 0 nothing gets hot.
     """
 
     capacity_mj: float | None = None
@@ -102,13 +108,18 @@ class Device:
         return None if self.capacity_mj is None else state.charge / self.most_charge
 
     def latency_ms(self, level: Level, moment: Moment, throttled: bool) -> float:
-        """How long an inference takes at a level."""
-        if level.latency is None:
-            raise BundleError(
-                f"a level must have a measured latency, but {level.model} exit {level.exit} has none; export "
-                "with a target"
-            )
-        return level.latency.p50_ms * moment.slowdown * (self.throttle_slowdown if throttled else 1.0)
+        """The median time of an inference at a level."""
+        slowdown = self.throttle_slowdown if throttled else 1.0
+        return _latency(level).p50_ms * moment.slowdown * slowdown
+
+    def in_time(self, level: Level, moment: Moment, throttled: bool) -> float:
+        """The share of the inferences of a moment that keep its deadline."""
+        if moment.deadline_ms is None:
+            return 1.0
+        latency = _latency(level)
+        spread = math.log(max(latency.p95_ms / latency.p50_ms, 1 + 1e-9)) / _P95
+        late = math.log(moment.deadline_ms / self.latency_ms(level, moment, throttled))
+        return NormalDist().cdf(late / spread)
 
     def flows(self, level: Level, moment: Moment, step_s: float, *, throttled: bool) -> tuple[int, int, int]:
         """Units of charge that a step at a level takes and that it gets, and units of heat that it adds."""
@@ -135,7 +146,13 @@ class Device:
         cool = self.cooled(state.heat, step_s)
         if charge < taken:
             return State(0, cool), Outcome(0, 0, level.accuracy, latency_ms)
-        late = moment.deadline_ms is not None and latency_ms > moment.deadline_ms
-        answered, missed = (0, moment.requests) if late else (moment.requests, 0)
+        answered = moment.requests * self.in_time(level, moment, throttled)
         after = State(charge - taken, min(self.most_heat, cool + heat))
-        return after, Outcome(answered, missed, level.accuracy, latency_ms)
+        return after, Outcome(answered, moment.requests - answered, level.accuracy, latency_ms)
+
+
+def _latency(level: Level) -> Latency:
+    if level.latency is None:
+        got = f"{level.model} exit {level.exit} has none"
+        raise BundleError(f"a level must have a measured latency, but {got}; export with a target")
+    return level.latency

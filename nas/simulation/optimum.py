@@ -27,10 +27,8 @@ def best_replay(device: Device, trace: Trace, levels: Sequence[Level]) -> Replay
     choices = list[NDArray[np.int8]]()
     value = np.zeros((device.most_charge + 1, device.most_heat + 1))
     for moment in reversed(trace.moments):
-        options = np.stack([_value(device, moment, level, trace.step_s, value) for level in levels])
-        best = options.argmax(axis=0)
-        choices.append(best.astype(np.int8))
-        value = np.take_along_axis(options, best[None], axis=0)[0]
+        value, choice = _step(device, moment, levels, trace.step_s, value)
+        choices.append(choice)
     state, steps = device.start, list[Step]()
     for moment, choice in zip(trace.moments, reversed(choices), strict=True):
         number = int(choice[state])
@@ -40,18 +38,25 @@ def best_replay(device: Device, trace: Trace, levels: Sequence[Level]) -> Replay
     return Replay(tuple(steps))
 
 
-def _value(device: Device, moment: Moment, level: Level, step_s: float, later: _Floats) -> _Floats:
-    """What each state is worth if the level serves this moment, and the best levels the later ones."""
-    result = np.empty_like(later)
+def _step(
+    device: Device, moment: Moment, levels: Sequence[Level], step_s: float, later: _Floats
+) -> tuple[_Floats, NDArray[np.int8]]:
+    """What each state is worth at a moment, and the level that makes it so."""
     heats = np.arange(later.shape[1])
     cool = np.array([device.cooled(int(heat), step_s) for heat in heats])
     hot = (heats >= device.throttle_heat) if device.most_heat else np.zeros(len(heats), bool)
+    best = np.full_like(later, -1.0)
+    choice = np.zeros(later.shape, np.int8)
     for throttled, columns in ((False, np.flatnonzero(~hot)), (True, np.flatnonzero(hot))):
-        if len(columns):
-            result[:, columns] = _served(
+        for number, level in enumerate(levels if len(columns) else ()):
+            worth = _served(
                 device, moment, level, later, step_s=step_s, throttled=throttled, cool=cool[columns]
             )
-    return result
+            here = slice(columns[0], columns[-1] + 1)
+            better = worth > best[:, here]
+            np.copyto(best[:, here], worth, where=better)
+            choice[:, here][better] = number
+    return best, choice
 
 
 def _served(
@@ -64,14 +69,14 @@ def _served(
     throttled: bool,
     cool: NDArray[np.int64],
 ) -> _Floats:
-    """The same for the states whose heat cools down to `cool`, as `Device.advance` has it."""
+    """What states are worth whose heat cools down to `cool`, if a level serves the moment.
+
+    As in `Device.advance`: what a charger gives comes first, and an empty battery answers nothing.
+    """
     taken, given, heat = device.flows(level, moment, step_s, throttled=throttled)
-    latency_ms = device.latency_ms(level, moment, throttled)
-    late = moment.deadline_ms is not None and latency_ms > moment.deadline_ms
-    reward = 0.0 if late else moment.requests * level.accuracy
-    charge = np.minimum(device.most_charge, np.arange(len(later)) + given)
-    served = charge >= taken
-    after = later[np.ix_(np.where(served, charge - taken, 0), np.minimum(device.most_heat, cool + heat))]
-    empty = later[0, cool]
-    worth: _Floats = np.where(served[:, None], reward + after, empty[None])
+    reward = moment.requests * device.in_time(level, moment, throttled) * level.accuracy
+    after = later[:, np.minimum(device.most_heat, cool + heat)]
+    charge = np.minimum(device.most_charge, np.arange(len(later)) + given) - taken
+    worth: _Floats = after[np.maximum(charge, 0)] + reward
+    worth[charge < 0] = later[0, cool]
     return worth

@@ -14,7 +14,7 @@ from nas.simulation.trace import Moment, Trace
 
 __all__ = ["Replay", "Step", "replay_governor", "replay_level"]
 
-_GAUGE = 100  # parts that a battery's gauge tells apart
+_GAUGE = 1000  # parts that a gauge in microwatt hours tells apart, at least
 
 
 @final
@@ -82,7 +82,7 @@ def replay_governor(device: Device, trace: Trace, governor: Governor) -> Replay:
                 charging=moment.charger_w > 0,
                 temperature_c=device.temperature_c(state) if device.most_heat else None,
                 time_s=moment.time_s,
-                latency_ms=last.outcome.latency_ms if last and served else None,
+                latency_ms=last.outcome.latency_ms * last.moment.noise if last and served else None,
                 requests_hz=last.moment.requests / trace.step_s if last else None,
                 deadline_ms=moment.deadline_ms,
                 until_s=moment.until_s,

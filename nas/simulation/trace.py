@@ -24,7 +24,9 @@ class Moment:
     requests: int
     """How many inferences are asked within the step."""
     slowdown: float = 1.0
-    """By which the median times of all levels are multiplied, noise included."""
+    """By which the median times of all levels are multiplied."""
+    noise: float = 1.0
+    """By which the one inference that is observed differs from the median."""
     deadline_ms: float | None = None
     charger_w: float = 0.0
     """Power that a charger gives; 0 without one."""
@@ -36,7 +38,8 @@ class Moment:
     """Whether something has changed suddenly less than a second ago, so that misses are not counted."""
 
     def __post_init__(self) -> None:
-        for name, low in (("requests", 0), ("slowdown", 1e-3), ("charger_w", 0), ("heat_w", 0)):
+        lowest = {"requests": 0, "slowdown": 1e-3, "noise": 1e-3, "charger_w": 0, "heat_w": 0}
+        for name, low in lowest.items():
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= 1e12):
                 raise DataError(

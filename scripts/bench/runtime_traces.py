@@ -53,14 +53,14 @@ def load_levels(folder: Path) -> tuple[Level, ...]:
 def _day(
     rng: Random, seconds: int, requests: float, *, swing: float = 0.4, step_s: int = 1
 ) -> Iterator[Moment]:
-    """Requests a step that rise and fall over some minutes; inferences that do not always take as long."""
+    """Requests a step that rise and fall over some minutes; observed times that do not always agree."""
     phase = rng.uniform(0, 2 * math.pi)
     for second in range(0, seconds, step_s):
         mean = requests * (1 + swing * math.sin(2 * math.pi * second / 300 + phase))
         yield Moment(
             time_s=second,
             requests=max(0, round(rng.gauss(mean, math.sqrt(mean)))),
-            slowdown=math.exp(rng.gauss(0, _SIGMA)),
+            noise=math.exp(rng.gauss(0, _SIGMA)),
         )
 
 
@@ -87,7 +87,7 @@ def _slowdown(rng: Random) -> tuple[Device, list[Moment]]:
         moments.append(
             replace(
                 moment,
-                slowdown=moment.slowdown * (2 if slow else 1),
+                slowdown=2 if slow else 1,
                 deadline_ms=0.3,
                 changed=second in (300, 600, 900, 960),
             )
@@ -125,7 +125,7 @@ def _unseen(rng: Random) -> tuple[Device, list[Moment]]:
             replace(
                 moment,
                 requests=round(moment.requests * (1.3 - 0.6 * second / 900)),
-                slowdown=moment.slowdown * (1.7 if slow else 1),
+                slowdown=1.7 if slow else 1,
                 deadline_ms=0.35 if second >= 200 else None,
                 charger_w=0.02 if 250 <= second < 330 or 700 <= second < 740 else 0,
                 heat_w=0.004 if 400 <= second < 600 else 0,
@@ -137,10 +137,10 @@ def _unseen(rng: Random) -> tuple[Device, list[Moment]]:
         capacity_mj=54_000 * 0.25,
         idle_w=2 * IDLE_W,
         charge_ratio=0.9,
-        charge_units=12_000,
+        charge_units=6000,
         heating_c_per_j=40,
         cooling_s=45,
-        heat_units=300,
+        heat_units=240,
     ), moments
 
 
