@@ -107,7 +107,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hang(folder):
 
 def test_a_huge_file_is_refused_before_it_is_read(folder):
     os.truncate(folder / "models/tiny/trunk_0.onnx", archive.MAX_BYTES + 1)  # sparse: takes no disk
-    with pytest.raises(BundleError, match="must have at most 1073741824 bytes, but has 1073741825"):
+    with pytest.raises(BundleError, match="must have at most 268435456 bytes, but has 268435457"):
         Bundle.load(folder)
 
 
@@ -181,7 +181,7 @@ def test_an_index_that_is_no_object_is_refused(folder, text):
 def test_no_bundle_at_all_is_refused(tmp_path):
     (tmp_path / "text").write_text("text")
     for path in (tmp_path, tmp_path / "absent", tmp_path / "text"):
-        with pytest.raises(BundleError, match=r"bundle\.json must be readable"):
+        with pytest.raises(BundleError, match="must be readable"):
             Bundle.load(path)
 
 

@@ -44,8 +44,10 @@ class Bundle:
         """Read a bundle from a folder or a zip and check all of it, the hash of every file included."""
         path = Path(path)
         try:
-            bundle = replace(cls.from_json(fields.parse(archive.read_file(path, INDEX), INDEX)), path=path)
-            _check_files(bundle, path)
+            with archive.open_files(path) as files:
+                index = archive.read_file(files, INDEX, archive.MAX_INDEX_BYTES)
+                bundle = replace(cls.from_json(fields.parse(index, INDEX)), path=path)
+                _check_files(bundle, files)
         except BundleError as error:
             raise BundleError(f"bundle {path}: {error}") from error.__cause__
         return bundle
@@ -54,15 +56,18 @@ class Bundle:
         """The ONNX bytes of one segment, checked against its hash."""
         if self.path is None:
             raise BundleError("a bundle must be on disk to be read, but this one is not; write it first")
-        return _read(self.path, segment.file, segment.sha256)
+        with archive.open_files(self.path) as files:
+            data = archive.read_file(files, segment.file)
+        _check_hash(segment.file, hashlib.sha256(data).hexdigest(), segment.sha256)
+        return data
 
     def model(self, name: str) -> BundleModel:
         """The network of that name."""
         for model in self.models:
             if model.name == name:
                 return model
-        names = [model.name for model in self.models]
-        raise BundleError(f"a model must be one of {names}, but got {name!r}; name one of them")
+        names = fields.short([model.name for model in self.models])
+        raise BundleError(f"a model must be one of {names}, but got {fields.short(name)}; name one of them")
 
     def to_json(self) -> dict[str, Any]:
         """The contents of bundle.json."""
@@ -83,9 +88,10 @@ class Bundle:
     def from_json(cls, record: object) -> Self:
         """Read what `to_json` wrote, or say in one sentence what is wrong with it."""
         for key, expected in (("format", _FORMAT), ("version", _VERSION)):
-            if (found := fields.value(record, key, INDEX)) != expected:
-                rule = f"{INDEX} must have the {key} {expected!r}, the only one read here, but got {found!r}"
-                raise BundleError(f"{rule}; update nas-dial or export the bundle again")
+            found = fields.value(record, key, INDEX)
+            if type(found) is not type(expected) or found != expected:
+                rule = f"have the {key} {expected!r}, the only one read here, but got {fields.short(found)}"
+                raise broken(INDEX, rule, "update nas-dial or export the bundle again")
         models = fields.field(record, "models", dict, INDEX)
         levels = fields.field(record, "levels", list, INDEX)
         certificate = fields.value(record, "certificate", INDEX)
@@ -103,12 +109,10 @@ class Bundle:
         return bundle
 
 
-def _read(path: Path, name: str, sha256: str) -> bytes:
-    data = archive.read_file(path, name)
-    if (got := hashlib.sha256(data).hexdigest()) != sha256:
-        expected = f"have the sha256 that {INDEX} gives, {sha256[:12]}…"
-        raise broken(name, f"{expected}, but has {got[:12]}…")
-    return data
+def _check_hash(name: str, found: str, listed: str) -> None:
+    if found != listed:
+        expected = f"have the sha256 that {INDEX} gives, {listed[:12]}…"
+        raise broken(name, f"{expected}, but has {found[:12]}…")
 
 
 def _further_files(record: dict[str, Any]) -> dict[str, str]:
@@ -118,22 +122,22 @@ def _further_files(record: dict[str, Any]) -> dict[str, str]:
     return {name: fields.field(record, name, str, where) for name in record}
 
 
-def _check_files(bundle: Bundle, path: Path) -> None:
+def _check_files(bundle: Bundle, files: archive.Files) -> None:
     """Every file that is listed has its hash, and no other file is there."""
     of_models = ((file.file, file.sha256) for model in bundle.models for file in model.files)
     listed = [*of_models, *bundle.files.items()]
     for name, sha256 in listed:
-        _read(path, name, sha256)
-    if extra := archive.list_files(path) - {INDEX, *dict(listed)}:
-        rule = f"a bundle must hold only files that {INDEX} lists, but has {min(extra)!r}"
-        raise BundleError(f"{rule}; remove it or export the bundle again")
+        _check_hash(name, archive.hash_file(files, name), sha256)
+    if extra := files.names() - {INDEX, *dict(listed)}:
+        rule = f"hold only files that {INDEX} lists, but has {min(extra)!r}"
+        raise broken("a bundle", rule, "remove it or export the bundle again")
 
 
 def _input_shape(record: dict[str, Any]) -> tuple[int, int, int]:
     where = f"{INDEX}.input"
     dtype, shape = fields.field(record, "dtype", str, where), fields.field(record, "shape", list, where)
     if dtype != "uint8" or len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
-        raise broken(where, f"be uint8 and three sizes [C, H, W], but got {dtype} and {shape}")
+        raise broken(where, f"be uint8 and three sizes [C, H, W], but got {dtype} and {fields.short(shape)}")
     return shape[0], shape[1], shape[2]
 
 

@@ -58,18 +58,23 @@ class Latency:
     @classmethod
     def from_json(cls, record: object, where: str = "latency_ms") -> Self:
         """Read what `to_json` wrote; `where` begins the sentence of an error."""
-        p50_ms = fields.number(record, "p50", where)
-        if p50_ms == 0:
-            raise fields.broken(f"{where}.p50", "be above 0, but got 0")
+        p50_ms, slowdown = (fields.number(record, key, where) for key in ("p50", "slowdown"))
+        low_ms, high_ms = (fields.optional_number(record, key, where) for key in ("low", "high"))
+        for key, found in (("p50", p50_ms), ("slowdown", slowdown)):
+            if found == 0:
+                raise fields.broken(f"{where}.{key}", "be above 0, but got 0")
+        if (low_ms is None) != (high_ms is None) or (low_ms or 0) > (high_ms or 0):
+            rule = "have low and high, low not above high, or neither"
+            raise fields.broken(where, f"{rule}, but got {low_ms} and {high_ms}")
         return cls(
             p50_ms=p50_ms,
             p95_ms=fields.number(record, "p95", where),
             spread=fields.number(record, "spread", where),
             runs=fields.count(record, "runs", where),
             target=fields.field(record, "target", str, where),
-            low_ms=fields.optional_number(record, "low", where),
-            high_ms=fields.optional_number(record, "high", where),
-            slowdown=fields.number(record, "slowdown", where),
+            low_ms=low_ms,
+            high_ms=high_ms,
+            slowdown=slowdown,
             power_w=fields.optional_number(record, "power_w", where),
         )
 
@@ -115,7 +120,7 @@ class Level:
         energy_source = fields.field(record, "energy_source", str, where)
         if (energy_mj is None) != (not energy_source):
             raise fields.broken(
-                f"{where}.energy_source", f"say where energy is from, but got {energy_source!r}"
+                f"{where}.energy_source", f"say where energy is from, but got {fields.short(energy_source)}"
             )
         return cls(
             model=fields.field(record, "model", str, where),
@@ -133,8 +138,8 @@ class Level:
 def check_level(level: Level, exits: int, where: str = "a level") -> None:
     """`BundleError` unless a level names an exit of its model, and as many thresholds as that can use."""
     if not 0 <= level.exit < exits:
-        rule = f"name one of the {exits} exits of {level.model!r}, counted from 0"
-        raise fields.broken(where, f"{rule}, but got {level.exit}")
+        rule = f"name one of the {exits} exits of {fields.short(level.model)}, counted from 0"
+        raise fields.broken(where, f"{rule}, but got {fields.short(level.exit)}")
     if level.thresholds is not None and len(level.thresholds) != exits - 1:
         rule = f"have a threshold for each of {exits - 1} exits but the last"
         raise fields.broken(where, f"{rule}, but has {len(level.thresholds)}")

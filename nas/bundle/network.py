@@ -109,7 +109,7 @@ class BundleModel:
         where = f"models.{name}"
         entries = enumerate(fields.field(record, "segments", list, where))
         fused = fields.value(record, "fused", where)
-        means = fields.field(record, "normalization", dict, where)
+        means, within = fields.field(record, "normalization", dict, where), f"{where}.normalization"
         model = cls(
             name=name,
             segments=tuple(SegmentFile.from_json(entry, f"{where}.segments[{i}]") for i, entry in entries),
@@ -119,19 +119,12 @@ class BundleModel:
             readout=Readout.from_json(fields.value(record, "readout", where), f"{where}.readout"),
             precision=fields.field(record, "precision", str, where),
             fused=None if fused is None else SegmentFile.from_json(fused, f"{where}.fused"),
-            normalization={name: _floats(means, name, where) for name in means},
+            normalization={name: fields.numbers(means, name, within, -math.inf) for name in means},
         )
         _check_order(model, where)
         _check_features(model, where)
         _check_kind(model, where)
         return model
-
-
-def _floats(record: Mapping[str, Any], name: str, where: str) -> tuple[float, ...]:
-    values = fields.field(dict(record), name, list, f"{where}.normalization")
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
-        raise broken(f"{where}.normalization.{name}", f"be finite numbers, but got {values}")
-    return tuple(map(float, values))
 
 
 def _check_order(model: BundleModel, where: str) -> None:

@@ -18,6 +18,7 @@ from nas.runtime.policy import Choice, Memory, Policy, Situation, check_range, e
 
 __all__ = ["Deadline", "EnergyUntil"]
 
+_MOST_SLOWDOWN = 1e3  # beyond it a device stands still
 _FULL = 0.98  # a battery that charges no faster however little is taken
 _PATIENCE_S = 300.0  # for which what is usual counts at the start, and a charger that is out may come back
 _STAY_S = 200.0  # for which a charger is expected to stay, at least
@@ -74,7 +75,7 @@ class Deadline(Policy):
         if latency_ms is None:
             return {"mean": mean, "variance": variance, "moved": moved}
         predicted = variance + max(self.process_noise**2, moved)
-        surprise = latency_ms / _p50_ms(situation.ran) - mean
+        surprise = min(_MOST_SLOWDOWN, latency_ms / _p50_ms(situation.ran)) - mean
         gain = predicted / (predicted + (self.noise * mean) ** 2)
         if surprise**2 > 9 * (predicted + (self.noise * mean) ** 2):
             gain = 1.0  # no noise: the device has changed, and what was known of it no longer holds
@@ -94,8 +95,8 @@ class EnergyUntil(Policy):
 
     It changes between two neighbors among those levels that give the most accuracy for their energy, in such
     shares that all is used, for that is better than any one level between. As many requests are expected as
-    there were in an equally long time. A charger is expected to stay for half of the time that it has been in,
-    some minutes at least; one with a loose contact to the end, until it is out for much longer than before.
+    there were in an equally long time. A charger is expected to stay for half of the time that it has been
+    in, some minutes at least; one with a loose contact to the end, until it is out for longer than before.
     """
 
     capacity_mj: float

@@ -2,41 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 import onnxruntime as ort
 
-from nas.bundle import CONFIDENCE, IMAGE, LOGITS, NEXT_STATE, STATE, Bundle, SegmentFile
-from nas.bundle.fields import broken
+from nas.bundle import (
+    CONFIDENCE,
+    EXIT,
+    IMAGE,
+    LOGITS,
+    MAX_EXIT,
+    NEXT_STATE,
+    STATE,
+    THRESHOLDS,
+    Bundle,
+    BundleModel,
+    SegmentFile,
+)
+from nas.bundle.fields import broken, short
 from nas.runtime.sessions import open_session
 
-__all__ = ["checked_session"]
+__all__ = ["checked_session", "explained", "fused_session"]
 
-_TYPES = {IMAGE: "tensor(uint8)"}  # all others are float
+_FLOAT = "tensor(float)"
+_TYPES = {IMAGE: "tensor(uint8)", MAX_EXIT: "tensor(int64)", EXIT: "tensor(int64)"}  # all others are float
 
 
 def checked_session(file: bytes, bundle: Bundle, segment: SegmentFile, threads: int) -> ort.InferenceSession:
     """The session of one segment; `BundleError` where its tensors are not those that bundle.json names."""
+    session = _opened(file, segment, threads)
+    classes = len(bundle.classes)
+    sizes = {
+        IMAGE: bundle.input_shape,
+        LOGITS: (classes,),
+        CONFIDENCE: (),
+        STATE: (classes + 1,),
+        NEXT_STATE: (classes + 1,),
+    }
+    for tensor in _tensors(session):
+        batch, *rest = tensor.shape or [None]
+        if type(batch) is not str or not all(type(size) is int and size > 0 for size in rest):
+            rule = f"leave open the batch of {short(tensor.name)} and nothing else"
+            raise broken(segment.file, f"{rule}, but has {tensor.shape}")
+        if tensor.name in sizes and tuple(rest) != sizes[tensor.name]:
+            rule = f"have {tensor.name} with the sizes {sizes[tensor.name]} after the batch"
+            raise broken(segment.file, f"{rule}, but has {tensor.shape}")
+    return session
+
+
+def fused_session(
+    file: bytes, bundle: Bundle, model: BundleModel, segment: SegmentFile, *, threads: int
+) -> ort.InferenceSession:
+    """The session of the file of all exits; `BundleError` where its tensors are not those of that model."""
+    session = _opened(file, segment, threads)
+    sizes: Mapping[str, tuple[int, ...]] = {
+        IMAGE: (1, *bundle.input_shape),
+        MAX_EXIT: (),
+        THRESHOLDS: (model.exits - 1,),
+        LOGITS: (1, len(bundle.classes)),
+        EXIT: (),
+    }
+    for tensor in _tensors(session):
+        if tuple(tensor.shape) != sizes[tensor.name]:
+            rule = f"have {tensor.name} with the sizes {sizes[tensor.name]}"
+            raise broken(segment.file, f"{rule}, but has {tensor.shape}")
+    return session
+
+
+@contextmanager
+def explained(file: str) -> Iterator[None]:
+    """Whatever goes wrong in ONNX Runtime with a file of a bundle is a `BundleError`."""
+    try:
+        yield
+    except Exception as error:  # the classes of ONNX Runtime have no base of their own
+        raise broken(file, f"run on what the files before it make, but got: {error}") from error
+
+
+def _opened(file: bytes, segment: SegmentFile, threads: int) -> ort.InferenceSession:
     try:
         session = open_session(file, threads)
     except ValueError as error:
         raise broken(segment.file, f"be ONNX that runs here, but got {error}") from error
-    tensors = (*session.get_inputs(), *session.get_outputs())
-    shapes = {tensor.name: tensor.shape for tensor in tensors}
-    names = [*segment.inputs, *segment.outputs]
-    if set(shapes) != set(names):
-        raise broken(segment.file, f"have the tensors {names}, but has {list(shapes)}")
-    for tensor in tensors:
-        expected = _TYPES.get(tensor.name, "tensor(float)")
+    names, found = [*segment.inputs, *segment.outputs], [tensor.name for tensor in _tensors(session)]
+    if set(found) != set(names):
+        raise broken(segment.file, f"have the tensors {names}, but has {found}")
+    for tensor in _tensors(session):
+        expected = _TYPES.get(tensor.name, _FLOAT)
         if tensor.type != expected:
             raise broken(segment.file, f"have {tensor.name} of type {expected}, but has {tensor.type}")
-    classes = len(bundle.classes)
-    for name, sizes in (
-        (IMAGE, bundle.input_shape),
-        (LOGITS, (classes,)),
-        (CONFIDENCE, ()),
-        (STATE, (classes + 1,)),
-        (NEXT_STATE, (classes + 1,)),
-    ):
-        if name in shapes and (len(shapes[name]) != 1 + len(sizes) or tuple(shapes[name][1:]) != sizes):
-            rule = f"have {name} with the sizes {sizes} after the batch"
-            raise broken(segment.file, f"{rule}, but has {shapes[name]}")
     return session
+
+
+def _tensors(session: ort.InferenceSession) -> list[ort.NodeArg]:
+    return [*session.get_inputs(), *session.get_outputs()]

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from nas.bundle import CONFIDENCE, IMAGE, LOGITS, NEXT_STATE, STATE, BundleModel, SegmentFile
+from nas.runtime.checked import explained
 from nas.runtime.sessions import Arrays, BoundCall, tensor_names
 
 __all__ = ["Answer", "BatchPassage", "ImagePassage", "Passage"]
@@ -93,8 +94,10 @@ class ImagePassage(Passage):
         if call is not None:
             call()
         elif name in self._segments:
-            self._calls[name] = call = BoundCall(self._sessions(self._segments[name]), self._arrays)
-            call()
+            session = self._sessions(self._segments[name])
+            with explained(self._segments[name].file):
+                self._calls[name] = call = BoundCall(session, self._arrays)
+                call()
         else:
             return
         self.executed.append(name)
@@ -172,7 +175,8 @@ class BatchPassage(Passage):
     def _run(self, name: str) -> Arrays:
         session = self._sessions(self._segments[name])
         inputs, outputs = tensor_names(session)
-        made = session.run(outputs, {name: self._features[name] for name in inputs})
+        with explained(self._segments[name].file):
+            made = session.run(outputs, {each: self._features[each] for each in inputs})
         self.executed.append(name)
         return dict(zip(outputs, made, strict=True))
 

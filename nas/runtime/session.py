@@ -172,7 +172,7 @@ class Runtime:
         model, thresholds = self.bundle.model(level.model), level.thresholds
         check_level(level, model.exits)
         if thresholds is not None:
-            thresholds = tuple(float(np.float32(value)) for value in thresholds)
+            thresholds = tuple(float(np.float32(min(value, 2.0))) for value in thresholds)
         return _Plan(number, model, level.exit, thresholds, level.accuracy)
 
     def _checked(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, final
 
 import numpy as np
@@ -22,6 +23,8 @@ def open_session(model: bytes, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Numbers too small for the processor's fast path count as zero: no image shall take many times as long.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Weights are in the file itself; one that names others, wherever they are, does not open.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the classes of ONNX Runtime have no base of their own
