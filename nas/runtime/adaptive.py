@@ -45,7 +45,7 @@ class Deadline(Policy):
 
     def __post_init__(self) -> None:
         check_range(
-            deadline_ms=(self.deadline_ms, 0, math.inf),
+            deadline_ms=(self.deadline_ms, 0, 1e15),
             caution=(self.caution, 0, 100),
             noise=(self.noise, 1e-6, 10),
             process_noise=(self.process_noise, 1e-9, 10),
@@ -108,11 +108,11 @@ class EnergyUntil(Policy):
 
     def __post_init__(self) -> None:
         check_range(
-            capacity_mj=(self.capacity_mj, 1e-9, math.inf),
-            idle_w=(self.idle_w, 0, math.inf),
-            power_w=(self.power_w, 0, math.inf),
-            charger_w=(self.charger_w, 0, math.inf),
-            usual_hz=(self.usual_hz, 0, math.inf),
+            capacity_mj=(self.capacity_mj, 1e-9, 1e15),
+            idle_w=(self.idle_w, 0, 1e15),
+            power_w=(self.power_w, 0, 1e15),
+            charger_w=(self.charger_w, 0, 1e15),
+            usual_hz=(self.usual_hz, 0, 1e15),
             reserve_ratio=(self.reserve_ratio, 0, 0.99),
         )
 

@@ -18,6 +18,7 @@ from nas.errors import BundleError, DataError
 
 __all__ = ["RecordedTrace", "SignalSource", "Signals", "SyntheticBattery", "SystemSignals"]
 
+_MOST = 1e15  # far beyond any device; so sums and products of signals stay finite
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 _PLUGGED = {"Charging": True, "Full": True, "Discharging": False}
 
@@ -46,8 +47,9 @@ class Signals:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and not math.isfinite(value):
-                raise DataError(f"{name} must be finite, but got {value}; leave it out if it is not known")
+            if value is not None and not abs(value) <= _MOST:  # which NaN is not either
+                rule = f"{name} must be a number within {_MOST:g}"
+                raise DataError(f"{rule}, but got {value}; leave it out if it is not known")
         for name in ("latency_ms", "requests_hz", "deadline_ms", "pin"):
             if (getattr(self, name) or 0) < 0:
                 raise DataError(f"{name} must not be below 0, but got {getattr(self, name)}; leave it out")
