@@ -20,10 +20,12 @@ __all__ = ["Deadline", "EnergyUntil"]
 
 _MOST_SLOWDOWN = 1e3  # beyond it a device stands still
 _FULL = 0.98  # a battery that charges no faster however little is taken
-_PATIENCE_S = 300.0  # for which what is usual counts at the start, and a charger that is out may come back
+_PATIENCE_S = 300.0  # for which what is usual counts at the start
+_GONE_S = 60.0  # a charger that is out is no loose contact
 _STAY_S = 200.0  # for which a charger is expected to stay, at least
 _SHORT_S = 30.0  # a charger that is out no longer has a loose contact, perhaps
 _LEAST_WINDOW_S = 10.0  # over which requests are averaged, at least
+_SLOWDOWN_S = 30.0  # over which the energy of inferences is averaged
 
 
 @final
@@ -92,6 +94,7 @@ class EnergyUntil(Policy):
     `capacity_mj` is that of the full battery, `idle_w` what the device takes beside the inferences, `power_w`
     what it takes during one where the bundle tells no energy, `charger_w` what a charger gives (0 counts on
     none) and `usual_hz` how many requests there usually are. `reserve_ratio` of the battery is left alone.
+    Inferences that take longer than the bundle says take more energy.
 
     It changes between two neighbors among those levels that give the most accuracy for their energy, in such
     shares that all is used, for that is better than any one level between. As many requests are expected as
@@ -127,7 +130,14 @@ class EnergyUntil(Policy):
             return Choice(situation.top, "the time to last until is over", situation.memory)
         requests = self._requests(situation, now_s, left_s)
         charger = _observed_charger(situation.memory.get("charger"), bool(signals.charging), now_s)
-        memory = {"time_s": now_s, "requests": requests, "charger": charger, "credit_mj": 0.0}
+        slowdown = self._slowdown(situation, now_s)
+        memory = {
+            "time_s": now_s,
+            "requests": requests,
+            "charger": charger,
+            "slowdown": slowdown,
+            "credit_mj": 0.0,
+        }
         rate_hz = requests[0] / requests[1] if requests[1] else 0.0
         if signals.charging and charge >= _FULL:
             return Choice(situation.top, f"charging at {percent(charge)}", memory)
@@ -135,7 +145,7 @@ class EnergyUntil(Policy):
             return Choice(situation.top, "no requests", memory)
         stored_mj = max(0.0, charge - self.reserve_ratio) * self.capacity_mj
         spare_mw = (stored_mj + self._inflow_mj(charger, now_s, left_s)) / left_s - 1000 * self.idle_w
-        return self._paid(situation, spare_mw / rate_hz, left_s, memory)
+        return self._paid(situation, spare_mw / rate_hz / slowdown, left_s, memory)
 
     def _paid(self, situation: Situation, spare_mj: float, left_s: float, memory: dict[str, Any]) -> Choice:
         """The neighbor of what is left for a request that makes up best for what ran before."""
@@ -161,14 +171,27 @@ class EnergyUntil(Policy):
         kept = math.exp(-step_s / max(left_s, _LEAST_WINDOW_S))
         return [kept * requests + step_s * hertz, kept * seconds + step_s]
 
+    def _slowdown(self, situation: Situation, now_s: float) -> float:
+        """By how much inferences take longer than measured, hence more energy; smoothed."""
+        slowdown, latency_ms = float(situation.memory.get("slowdown", 1.0)), situation.signals.latency_ms
+        if latency_ms is None or situation.ran.latency is None:
+            return slowdown
+        step_s = max(0.0, now_s - situation.memory.get("time_s", now_s))
+        found = max(1 / _MOST_SLOWDOWN, min(_MOST_SLOWDOWN, latency_ms / situation.ran.latency.p50_ms))
+        share = 1 - math.exp(-step_s / _SLOWDOWN_S)
+        return float(slowdown ** (1 - share) * found**share)  # of ratios the geometric mean is the fair one
+
     def _inflow_mj(self, charger: Mapping[str, float] | None, now_s: float, left_s: float) -> float:
         """What a charger is expected to give; nothing, once it is out for much longer than ever before."""
-        if charger is None or charger["out_s"] > max(_SHORT_S, 2 * charger["most_out_s"]):
+        if charger is None:
+            return 0.0
+        most_out_s = charger["most_out_s"]
+        if charger["out_s"] > (max(_SHORT_S, 2 * most_out_s) if most_out_s else min(_SHORT_S, left_s / 10)):
             return 0.0
         lasted_s = now_s - charger["since_s"]
         share = charger["plugged_s"] / lasted_s if lasted_s else 1.0
-        away_s = max(0.0, charger["most_out_s"] - charger["out_s"]) if charger["out_s"] else 0.0
-        horizon_s = left_s if charger["most_out_s"] else min(left_s, max(lasted_s / 2, _STAY_S))
+        away_s = max(0.0, most_out_s - charger["out_s"]) if charger["out_s"] else 0.0
+        horizon_s = left_s if most_out_s else min(left_s, max(lasted_s / 2, _STAY_S))
         return 1000 * self.charger_w * share * max(0.0, horizon_s - away_s)
 
 
@@ -176,7 +199,7 @@ def _observed_charger(
     known: Mapping[str, float] | None, charging: bool, now_s: float
 ) -> dict[str, float] | None:
     """Since when a charger is in or flapping, for how long it was in, and how long it was out at most."""
-    if known is None or now_s < known["time_s"] or known["out_s"] > _PATIENCE_S:
+    if known is None or now_s < known["time_s"] or known["out_s"] > _GONE_S:
         fresh = {"since_s": now_s, "time_s": now_s, "plugged_s": 0.0, "out_s": 0.0, "most_out_s": 0.0}
         return fresh if charging else None
     step_s = now_s - known["time_s"]

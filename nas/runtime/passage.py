@@ -51,7 +51,9 @@ class ImagePassage(Passage):
     def __init__(self, model: BundleModel, sessions: Sessions, shape: tuple[int, ...], classes: int) -> None:
         self._model, self._sessions = model, sessions
         self._segments = {segment.name: segment for segment in model.segments}
-        self._calls: dict[str, BoundCall] = {}
+        self._trunks: list[BoundCall | None] = []
+        self._heads: dict[int, BoundCall] = {}
+        self._exits = [_fixed(exit) for exit in range(model.exits)]
         self._arrays: Arrays = {IMAGE: np.zeros((1, *shape), np.uint8)}
         if model.readout.remembers:
             self._arrays[STATE] = np.zeros((1, classes + 1), np.float32)
@@ -72,35 +74,44 @@ class ImagePassage(Passage):
     def reach(self, exit: int, thresholds: Sequence[float] | None = None) -> Answer:
         while self._at < exit:
             self._at = at = self._at + 1
-            self._run(f"trunk_{at}")
-            asked = at < exit and thresholds is not None and thresholds[at] <= 1
-            if (asked or self._all_heads) and at < exit:
+            self._trunk(at)
+            limit = thresholds[at] if thresholds is not None and at < exit else 2.0
+            if at < exit and (limit <= 1 or self._all_heads):
                 answer = self._head(at)
-                if asked and thresholds is not None and not answer.confidence[0] < thresholds[at]:
+                if limit <= 1 and not answer.confidence[0] < limit:
                     return answer
         return self._answers.get(exit) or self._head(exit)
 
+    def _trunk(self, exit: int) -> None:
+        if exit == len(self._trunks):
+            name = f"trunk_{exit}"
+            self._trunks.append(self._tied(name) if name in self._segments else None)
+        call = self._trunks[exit]
+        if call is not None:
+            call()
+            self.executed.append(call.name)
+
     def _head(self, exit: int) -> Answer:
-        self._run(f"head_{exit}")
+        call = self._heads.get(exit)
+        if call is None:
+            call = self._heads[exit] = self._tied(f"head_{exit}")
+        call()
+        self.executed.append(call.name)
         arrays = self._arrays
         if NEXT_STATE in arrays and exit == self._at:
             arrays[STATE][:] = arrays[NEXT_STATE]
-        answer = Answer(arrays[LOGITS].copy(), arrays[CONFIDENCE].copy(), np.array([exit]))
+        answer = Answer(arrays[LOGITS].copy(), arrays[CONFIDENCE].copy(), self._exits[exit])
         self._answers[exit] = answer
         return answer
 
-    def _run(self, name: str) -> None:
-        call = self._calls.get(name)
-        if call is not None:
+    def _tied(self, name: str) -> BoundCall:
+        """The call of a segment, which has run once then."""
+        segment = self._segments[name]
+        session = self._sessions(segment)
+        with explained(segment.file):
+            call = BoundCall(session, self._arrays, name)
             call()
-        elif name in self._segments:
-            session = self._sessions(self._segments[name])
-            with explained(self._segments[name].file):
-                self._calls[name] = call = BoundCall(session, self._arrays)
-                call()
-        else:
-            return
-        self.executed.append(name)
+        return call
 
     @property
     def buffer_bytes(self) -> int:
@@ -189,3 +200,10 @@ class BatchPassage(Passage):
             for name in segment.inputs
         }
         self._features = {name: array[rows] for name, array in self._features.items() if name in later}
+
+
+def _fixed(exit: int) -> NDArray[np.int64]:
+    """The number of an exit for one image; shared by all answers, so nobody may change it."""
+    number = np.array([exit])
+    number.flags.writeable = False
+    return number

@@ -69,6 +69,7 @@ class Runtime:
         self._session_bytes = 0
         self._idle: dict[str, list[ImagePassage]] = {model.name: [] for model in bundle.models}
         self._lock = threading.Lock()
+        self._one_image = (1, *bundle.input_shape)
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1) -> Runtime:
@@ -138,13 +139,13 @@ class Runtime:
 
     def passage(self, model: BundleModel, images: NDArray[np.uint8]) -> Passage:
         """A way of its own through one model for images (N, C, H, W); `release` it when it is over."""
-        sessions, classes = partial(self.session, model), len(self.bundle.classes)
         if len(images) > 1:
-            return BatchPassage(model, sessions, images, classes)
+            return BatchPassage(model, partial(self.session, model), images, len(self.bundle.classes))
         try:
             passage = self._idle[model.name].pop()
         except IndexError:
-            passage = ImagePassage(model, sessions, self.bundle.input_shape, classes)
+            classes, shape = len(self.bundle.classes), self.bundle.input_shape
+            passage = ImagePassage(model, partial(self.session, model), shape, classes)
         passage.begin(images)
         return passage
 
@@ -177,6 +178,8 @@ class Runtime:
 
     def _checked(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The images as (N, C, H, W)."""
+        if type(x) is np.ndarray and x.dtype == np.uint8 and x.shape == self._one_image:
+            return x
         x = np.asarray(x)
         shape = self.bundle.input_shape
         rule = f"images must be raw uint8 pixels of shape (N, C, H, W) or (C, H, W) with (C, H, W) = {shape}"
@@ -200,7 +203,7 @@ class Progress:
         self._images = images
         self._passages: dict[str, Passage] = {}
         self._answers: list[tuple[float, Prediction]] = []  # with the validation accuracy of the level
-        self._executed: list[str] = []
+        self._ran: list[tuple[str, list[str], slice]] = []  # model, its segments, those of one call
 
     @property
     def answer(self) -> Prediction:
@@ -226,7 +229,7 @@ class Progress:
     @property
     def executed(self) -> tuple[str, ...]:
         """Every segment run for these images, as "model/segment", in order."""
-        return tuple(self._executed)
+        return tuple(f"{model}/{name}" for model, names, part in self._ran for name in names[part])
 
     def resume(self, level: int | Level | None = None) -> Prediction:
         """Go on to a level, `next_level` if none is given, running only what has not run for these images."""
@@ -239,7 +242,7 @@ class Progress:
         passage = self._passage(plan.model)
         ran = len(passage.executed)
         answer = passage.reach(plan.exit, plan.thresholds)
-        self._executed += [f"{plan.model.name}/{name}" for name in passage.executed[ran:]]
+        self._ran.append((plan.model.name, passage.executed, slice(ran, len(passage.executed))))
         prediction = plan.prediction(answer, self._runtime.bundle.classes)
         self._answers.append((plan.accuracy, prediction))
         return prediction

@@ -43,18 +43,19 @@ class BoundCall:
     That saves looking up and allocating, half of what a small call costs beside its computation.
     """
 
-    def __init__(self, session: ort.InferenceSession, arrays: Arrays) -> None:
+    def __init__(self, session: ort.InferenceSession, arrays: Arrays, name: str = "") -> None:
         """`arrays` must hold all inputs; outputs that it does not have are added."""
+        self.name = name
         inputs, outputs = tensor_names(session)
-        made = session.run(outputs, {name: arrays[name] for name in inputs})  # which tells the shapes
-        for name, array in zip(outputs, made, strict=True):
-            arrays.setdefault(name, np.array(array, order="C"))
+        made = session.run(outputs, {each: arrays[each] for each in inputs})  # which tells the shapes
+        for each, array in zip(outputs, made, strict=True):
+            arrays.setdefault(each, np.array(array, order="C"))
         binding = session.io_binding()
-        for name in inputs:
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(arrays[name]))
-        for name in outputs:
-            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(arrays[name]))
-        self._tied = [arrays[name] for name in (*inputs, *outputs)]  # the binding does not keep them
+        for each in inputs:
+            binding.bind_ortvalue_input(each, ort.OrtValue.ortvalue_from_numpy(arrays[each]))
+        for each in outputs:
+            binding.bind_ortvalue_output(each, ort.OrtValue.ortvalue_from_numpy(arrays[each]))
+        self._tied = [arrays[each] for each in (*inputs, *outputs)]  # the binding does not keep them
         self._run, self._binding = session.run_with_iobinding, binding
 
     def __call__(self) -> None:
