@@ -7,7 +7,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -111,7 +111,7 @@ class RecordedTrace(SignalSource):
         """Read a CSV file.
 
         Its header has `time_s`, one of `battery_ratio` (0..1) and `battery_percent`, and may have `charging`
-        (true or false), `temperature_c` and `load`. An empty cell is a signal that is not known.
+        (true or false) and any other signal. An empty cell is one that is not known.
         """
         try:
             with Path(path).open(newline="", encoding="utf-8-sig") as file:
@@ -183,7 +183,7 @@ def _rows(file: Iterable[str], path: str | Path) -> Iterator[Signals]:
 
 
 def _check_header(header: list[str], path: str | Path) -> None:
-    known = ["time_s", "battery_ratio", "battery_percent", "charging", "temperature_c", "load"]
+    known = ["battery_percent", *(each.name for each in fields(Signals))]
     charges = [name for name in header if name.startswith("battery_")]
     if (
         len(set(header)) < len(header)
@@ -210,7 +210,7 @@ def _signals(header: list[str], cells: list[str]) -> Signals:
 
 def _reading(name: str, cell: str) -> Any:
     try:
-        return _SWITCH[cell.lower()] if name == "charging" else float(cell)
+        return _SWITCH[cell.lower()] if name == "charging" else int(cell) if name == "pin" else float(cell)
     except (KeyError, ValueError):
         kind = "true or false" if name == "charging" else "a number"
         raise DataError(f"{name} must be {kind}, but got {cell!r}; leave it empty if unknown") from None
@@ -226,18 +226,24 @@ def _kernel_battery(folder: Path) -> tuple[float, bool | None] | None:
     """Mean charge of the batteries that Linux lists under any name, except those of mice and the like."""
     ratios, plugged = [], []
     for supply in sorted(folder.glob("*")):
-        capacity = _text(supply / "capacity")
-        if (
-            _text(supply / "type") == "Battery"
-            and _text(supply / "scope") != "Device"
-            and capacity.isdecimal()
-        ):
-            ratios.append(min(1.0, int(capacity) / 100))
+        ratio = _charge_ratio(supply)
+        if _text(supply / "type") == "Battery" and _text(supply / "scope") != "Device" and ratio is not None:
+            ratios.append(min(1.0, ratio))
             plugged.append(_PLUGGED.get(_text(supply / "status")))
     if not ratios:
         return None
     known = [state for state in plugged if state is not None]
     return sum(ratios) / len(ratios), any(known) if known else None
+
+
+def _charge_ratio(supply: Path) -> float | None:
+    """The charge in microwatt or microampere hours over that when full, else in whole percent."""
+    for now, full in (("energy_now", "energy_full"), ("charge_now", "charge_full")):
+        numbers = [_text(supply / name) for name in (now, full)]
+        if all(number.isdecimal() for number in numbers) and int(numbers[1]):
+            return int(numbers[0]) / int(numbers[1])
+    capacity = _text(supply / "capacity")
+    return int(capacity) / 100 if capacity.isdecimal() else None
 
 
 def _text(file: Path) -> str:

@@ -66,6 +66,23 @@ def test_the_kernel_lists_batteries_of_any_name(tmp_path, status, charging):
     assert (signals.battery_ratio, signals.charging) == (0.38, charging)
 
 
+@pytest.mark.parametrize("quantity", ["energy", "charge"])
+def test_a_gauge_in_micro_hours_is_finer_than_percent(monkeypatch, tmp_path, quantity):
+    monkeypatch.setattr("nas.runtime.signals.psutil.sensors_battery", lambda: None, raising=False)
+    hours = {f"{quantity}_now": "12345000", f"{quantity}_full": "50000000"}
+    _supply(tmp_path, "BATT", type="Battery", capacity="24", status="Discharging", **hours)
+    assert SystemSignals(power_supply=tmp_path).read().battery_ratio == 0.2469
+
+
+def test_a_trace_may_have_any_signal(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "time_s,battery_ratio,deadline_ms,pin,until_s\n0,0.5,0.3,2,\n1,0.4,,,60\n"
+    )
+    first, second = RecordedTrace.load(tmp_path / "t.csv").signals
+    assert (first.deadline_ms, first.pin, first.until_s) == (0.3, 2, None)
+    assert (second.deadline_ms, second.pin, second.until_s) == (None, None, 60.0)
+
+
 @pytest.mark.skipif(not NO_BATTERY_HERE, reason="psutil answers first where it knows the battery")
 def test_a_machine_without_a_battery_has_no_charge(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
