@@ -35,7 +35,7 @@ FLOORS = (
     ("model",),
     ("supernet", "train", "compress"),
     ("export",),
-    ("report",),
+    ("report", "web"),
     ("cli",),
 )
 SAME_FLOOR = {("budget", "cost"), ("onnx", "bundle")}

@@ -52,9 +52,37 @@ def load_commands() -> Mapping[str, ModuleType]:
 
     They are imported here, and not with this module, so that an interruption meanwhile is answered as any.
     """
-    from nas.cli import agent, calibrate, cost, export, front, profile, report, run, search, train, verify
+    from nas.cli import (
+        agent,
+        calibrate,
+        cost,
+        demo,
+        export,
+        front,
+        profile,
+        report,
+        run,
+        search,
+        simulate,
+        train,
+        verify,
+    )
 
-    modules = (cost, calibrate, profile, search, front, train, export, verify, run, report, agent)
+    modules = (
+        cost,
+        calibrate,
+        profile,
+        search,
+        front,
+        train,
+        export,
+        verify,
+        run,
+        simulate,
+        demo,
+        report,
+        agent,
+    )
     return {module.__name__.rpartition(".")[2]: module for module in modules}
 
 

@@ -26,7 +26,7 @@ from nas.latency.protocol import Message, describe_arrays
 from nas.latency.target import Inputs, Target
 from nas.latency.timing import Timing
 
-__all__ = ["BrowserTarget"]
+__all__ = ["BrowserTarget", "browser_command", "end_browser", "remove_profile"]
 
 _OPEN = "open"
 _CHROMIUM = (
@@ -157,7 +157,7 @@ class _Visit:
     """A server and the browser that is on its page; both are closed when it is forgotten."""
 
     def __init__(self, browser: str) -> None:
-        command = () if browser == _OPEN else _command(browser)
+        command = () if browser == _OPEN else browser_command(browser)
         host = "" if browser == _OPEN else "127.0.0.1"
         with ExitStack() as on_failure:
             opening_s = _BY_HAND_S if browser == _OPEN else _START_S
@@ -174,7 +174,8 @@ class _Visit:
             raise TargetError(f"{rule}, but ended with exit code {code}; try again, or start it by hand")
 
 
-def _command(browser: str) -> tuple[str, ...]:
+def browser_command(browser: str) -> tuple[str, ...]:
+    """The program of a browser with what it needs to run unseen; `{profile}` is for a folder of its own."""
     program = shutil.which(browser)
     if program is None:
         rule = f"{browser} must be installed"
@@ -187,18 +188,19 @@ def _command(browser: str) -> tuple[str, ...]:
 def _start(command: Sequence[str], url: str, at_end: ExitStack) -> subprocess.Popen[bytes]:
     """Open the page in a browser with a fresh profile, that is removed after the browser has ended."""
     profile = Path(tempfile.mkdtemp(prefix="nas-dial-"))
-    at_end.callback(_remove, profile)
+    at_end.callback(remove_profile, profile)
     process = subprocess.Popen(
         [*(part.format(profile=profile) for part in command), url],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    at_end.callback(_end, process)
+    at_end.callback(end_browser, process)
     return process
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_browser(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end, and make it where it does not."""
     process.terminate()
     try:
         process.wait(_END_S)
@@ -207,7 +209,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _remove(profile: Path) -> None:
+def remove_profile(profile: Path) -> None:
     """Processes of the browser may outlive it by a moment and still write."""
     for _ in range(10):
         with suppress(OSError):

@@ -21,13 +21,13 @@ from typing import Any, final
 from nas.errors import TargetError
 from nas.latency.protocol import Message, write_message
 
-__all__ = ["PageServer"]
+__all__ = ["HEADERS", "TYPES", "PageServer"]
 
 _POLL_S = 10.0  # less than what networks and browsers wait for an answer
 _GLANCE_S = 0.2
 _IDLE_S = 60.0
 _RESULT_BYTES = 64 * 2**20  # some minutes of the shortest passes
-_HEADERS = MappingProxyType(
+HEADERS = MappingProxyType(
     {
         # Isolated from other origins, a page may share memory between threads and read a fine clock.
         "Cross-Origin-Opener-Policy": "same-origin",
@@ -37,7 +37,7 @@ _HEADERS = MappingProxyType(
         "X-Content-Type-Options": "nosniff",
     }
 )
-_TYPES = MappingProxyType(
+TYPES = MappingProxyType(
     {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 )
 
@@ -196,11 +196,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: HTTPStatus, body: bytes = b"", name: str = "") -> None:
         self.send_response(status)
-        for header, value in _HEADERS.items():
+        for header, value in HEADERS.items():
             self.send_header(header, value)
         if status != HTTPStatus.NO_CONTENT:
             self.send_header(
-                "Content-Type", _TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
+                "Content-Type", TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
             )
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -26,8 +26,8 @@ from nas.space import Candidate
 __all__ = ["LatencyTable"]
 
 _FORMAT = "nas-dial-latency-table"
-_VERSION = 2  # times of plain calls; those of version 1 are of calls with bound arrays, which cost less
-_CALL = "call"
+_VERSION = 3  # times of calls tied to arrays, and of heads that say how sure they are
+_CALL, _READOUT = "call", "readout"
 
 
 @final
@@ -36,8 +36,9 @@ class LatencyTable:
 
     A convolution or linear layer counts as one with the normalization and activation that alone follow it,
     because runtimes fuse them. What a call of the runtime costs is taken off every entry, and added once per
-    segment. With a `path`, entries are kept in a JSON file, which belongs to one target. It is written once
-    its folder exists, so that a search that cannot start leaves nothing behind.
+    segment; the read-out of a head is an entry too. With a `path`, entries are kept in a JSON file, which
+    belongs to one target. It is written once its folder exists, so that a search that cannot start leaves
+    nothing behind.
     """
 
     def __init__(self, target: Target, path: str | Path | None = None, *, seconds: float = 0.02) -> None:
@@ -56,7 +57,7 @@ class LatencyTable:
         if not 0 <= exit <= last:
             raise IndexError(f"exit must be 0 to {last}, but got {exit}")
         segments = exit + 2  # trunks 0 to exit, and a head
-        total_ms = segments * self._call_ms(graph)
+        total_ms = segments * self._call_ms(graph) + self._readout_ms(graph)
         for group in _fused_groups(graph):
             if graph.runs(graph.feeds[group[0]], exit):
                 total_ms += self._group_ms(graph, group)
@@ -80,8 +81,16 @@ class LatencyTable:
         """What a run costs that only hands its input on."""
         if _CALL not in self._entries_ms:
             logits = graph.exits[-1:]
-            self._entries_ms[_CALL] = self._measured_ms(graph, Segment("head_none", (), logits, logits))
+            self._entries_ms[_CALL] = self._measured_ms(graph, Segment("call_only", (), logits, logits))
         return self._entries_ms[_CALL]
+
+    def _readout_ms(self, graph: Graph) -> float:
+        """What a head costs behind its last layer."""
+        if _READOUT not in self._entries_ms:
+            logits = graph.exits[:1]
+            head_ms = self._measured_ms(graph, Segment("head_0", (), logits, logits))
+            self._entries_ms[_READOUT] = max(0.0, head_ms - self._call_ms(graph))
+        return self._entries_ms[_READOUT]
 
     def _measured_ms(self, graph: Graph, part: Segment) -> float:
         weights = random_weights(graph, positions=part.nodes)

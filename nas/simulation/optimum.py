@@ -27,7 +27,7 @@ def best_replay(device: Device, trace: Trace, levels: Sequence[Level]) -> Replay
     choices = list[NDArray[np.int8]]()
     value = np.zeros((device.most_charge + 1, device.most_heat + 1))
     for moment in reversed(trace.moments):
-        value, choice = _step(device, moment, levels, trace.step_s, value)
+        value, choice = _step(device, moment, levels, value, step_s=trace.step_s)
         choices.append(choice)
     state, steps = device.start, list[Step]()
     for moment, choice in zip(trace.moments, reversed(choices), strict=True):
@@ -39,7 +39,7 @@ def best_replay(device: Device, trace: Trace, levels: Sequence[Level]) -> Replay
 
 
 def _step(
-    device: Device, moment: Moment, levels: Sequence[Level], step_s: float, later: _Floats
+    device: Device, moment: Moment, levels: Sequence[Level], later: _Floats, *, step_s: float
 ) -> tuple[_Floats, NDArray[np.int8]]:
     """What each state is worth at a moment, and the level that makes it so."""
     heats = np.arange(later.shape[1])

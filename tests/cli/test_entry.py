@@ -99,7 +99,7 @@ NEW = "--data digits --epochs 1 --trials 1"
         ("train {out}", "job.json"),
         ("export {out}", "job.json"),
         ("report {out}", "job.json"),
-        ("run {out} --synthetic", "bundle.json"),
+        ("run {out} --synthetic", "must be readable"),
     ],
 )
 def test_misuse_is_one_sentence_and_code_2(nas: Nas, tmp_path: Path, command: str, told: str) -> None:

@@ -24,7 +24,7 @@ def network() -> bytes:
 
 
 def test_latency_is_consistent(target: Target) -> None:
-    latency = target.measure(network(), {"image": IMAGE}, seconds=0.02)
+    latency = target.measure(network(), {"x": IMAGE}, seconds=0.02)
     assert 0 < latency.p50_ms <= latency.p95_ms
     assert latency.spread >= 0
     assert latency.runs >= 10
@@ -34,12 +34,12 @@ def test_latency_is_consistent(target: Target) -> None:
 @pytest.mark.parametrize("model", [b"", b"not ONNX", network()[:200]], ids=["empty", "text", "cut"])
 def test_bytes_that_are_no_model(target: Target, model: bytes) -> None:
     with pytest.raises(TargetError, match="a model must run"):
-        target.measure(model, {"image": IMAGE})
+        target.measure(model, {"x": IMAGE})
 
 
 @pytest.mark.parametrize(
     "inputs",
-    [{}, {"picture": IMAGE}, {"image": IMAGE[:, :1]}, {"image": IMAGE.astype(np.float32)}],
+    [{}, {"picture": IMAGE}, {"x": IMAGE[:, :1]}, {"x": IMAGE.astype(np.float32)}],
     ids=["none", "name", "shape", "type"],
 )
 def test_inputs_that_do_not_fit(target: Target, inputs: dict[str, np.ndarray]) -> None:
