@@ -47,6 +47,7 @@ class Deadline(Policy):
 
     def __post_init__(self) -> None:
         check_range(
+            "deadline_ms",
             deadline_ms=(self.deadline_ms, 0, 1e15),
             caution=(self.caution, 0, 100),
             noise=(self.noise, 1e-6, 10),
@@ -111,6 +112,8 @@ class EnergyUntil(Policy):
 
     def __post_init__(self) -> None:
         check_range(
+            "power_w",
+            "usual_hz",
             capacity_mj=(self.capacity_mj, 1e-9, 1e15),
             idle_w=(self.idle_w, 0, 1e15),
             power_w=(self.power_w, 0, 1e15),

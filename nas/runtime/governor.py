@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from operator import index
 from typing import Any, Self, final
 
 from nas.bundle import Bundle, Level, undominated
@@ -110,7 +111,11 @@ class Governor:
             policy = policy_from_json(record["policy"])
             state = {name: record[name] for name in (*_STATE, "dwell_s", "dial") if name in record}
             if state.get("dial") is not None:
-                state["dial"] = tuple(state["dial"])
+                state["dial"] = tuple(map(index, state["dial"]))
+            if not isinstance(state.get("memory", {}), Mapping):
+                raise TypeError("a memory that is no object")
+            index(state.get("level", 0))
+            float(state.get("switched_s") or 0)
             return cls(levels, policy, **state)
         except (KeyError, TypeError, AttributeError) as error:
             rule = "a governor must be as to_json writes it"

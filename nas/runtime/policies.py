@@ -125,6 +125,9 @@ class UserPin(Policy):
 
     otherwise: Policy
 
+    def __post_init__(self) -> None:
+        _check_policies(self.otherwise)
+
     def decide(self, situation: Situation) -> Choice:
         """The pin, or the choice of the other policy."""
         pin = situation.signals.pin
@@ -143,6 +146,7 @@ class Lowest(Policy):
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         object.__setattr__(self, "policies", tuple(policies))
+        _check_policies(*self.policies)
         if not self.policies:
             raise DataError("policies must be at least one, but got none; give one to go by")
 
@@ -160,3 +164,10 @@ class Lowest(Policy):
         """As the policy sees it: where others hold the level down, it stands at what it wanted itself."""
         wanted = min(int(part.get("wanted", 0)), situation.top)
         return replace(situation, position=max(situation.position, wanted), memory=part.get("memory", {}))
+
+
+def _check_policies(*policies: object) -> None:
+    """`TypeError` unless all are policies: JSON lets anything through."""
+    for each in policies:
+        if not isinstance(each, Policy):
+            raise TypeError(f"a policy must be one, but got {each!r}; give its name and settings")

@@ -67,10 +67,12 @@ def energy_mj(level: Level, power_w: float | None) -> float:
     return level.latency.p50_ms * power_w
 
 
-def check_range(**values: tuple[float | None, float, float]) -> None:
-    """`DataError` unless each value, which may be None, is finite and within its two bounds."""
+def check_range(*optional: str, **values: tuple[float | None, float, float]) -> None:
+    """`DataError` unless each value is finite and within its two bounds; `optional` ones may be None."""
     for name, (value, low, high) in values.items():
-        if value is not None and not (math.isfinite(value) and low <= value <= high):
+        if value is None and name in optional:
+            continue
+        if value is None or not (math.isfinite(value) and low <= value <= high):
             span = f"from {low:g} to {high:g}" if high < math.inf else f"finite and not below {low:g}"
             raise DataError(f"{name} must be {span}, but got {value}; give such a number")
 

@@ -68,6 +68,12 @@ class Device:
 
     def __post_init__(self) -> None:
         check_range(
+            "capacity_mj",
+            "power_w",
+            ambient_c=(self.ambient_c, -273, 1000),
+            throttle_c=(self.throttle_c, -273, 1e6),
+            charge_units=(self.charge_units, 1, 1e9),
+            heat_units=(self.heat_units, 1, 1e9),
             capacity_mj=(self.capacity_mj, 1e-9, math.inf),
             power_w=(self.power_w, 0, math.inf),
             idle_w=(self.idle_w, 0, math.inf),

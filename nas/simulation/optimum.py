@@ -24,7 +24,7 @@ _Floats = NDArray[np.float64]
 
 def best_replay(device: Device, trace: Trace, levels: Sequence[Level]) -> Replay:
     """The choice of levels with the most accuracy, switching as often as it likes."""
-    choices = list[NDArray[np.int8]]()
+    choices = list[NDArray[np.uint8]]()
     value = np.zeros((device.most_charge + 1, device.most_heat + 1))
     for moment in reversed(trace.moments):
         value, choice = _step(device, moment, levels, value, step_s=trace.step_s)
@@ -40,13 +40,13 @@ def best_replay(device: Device, trace: Trace, levels: Sequence[Level]) -> Replay
 
 def _step(
     device: Device, moment: Moment, levels: Sequence[Level], later: _Floats, *, step_s: float
-) -> tuple[_Floats, NDArray[np.int8]]:
+) -> tuple[_Floats, NDArray[np.uint8]]:
     """What each state is worth at a moment, and the level that makes it so."""
     heats = np.arange(later.shape[1])
     cool = np.array([device.cooled(int(heat), step_s) for heat in heats])
     hot = (heats >= device.throttle_heat) if device.most_heat else np.zeros(len(heats), bool)
     best = np.full_like(later, -1.0)
-    choice = np.zeros(later.shape, np.int8)
+    choice = np.zeros(later.shape, np.uint8)
     for throttled, columns in ((False, np.flatnonzero(~hot)), (True, np.flatnonzero(hot))):
         for number, level in enumerate(levels if len(columns) else ()):
             worth = _served(

@@ -45,6 +45,9 @@ class Moment:
                 raise DataError(
                     f"{name} must be finite and not below {low:g}, but got {value}; mend the trace"
                 )
+        for name in ("time_s", "until_s"):
+            if not math.isfinite(getattr(self, name) or 0):
+                raise DataError(f"{name} must be finite, but got {getattr(self, name)}; mend the trace")
         if self.deadline_ms is not None and not 0 < self.deadline_ms < math.inf:
             raise DataError(
                 f"deadline_ms must be above 0, but got {self.deadline_ms}; leave it empty for none"
@@ -111,18 +114,24 @@ def _moments(file: Iterable[str], path: str | Path) -> Iterator[Moment]:
         )
     for row in reader:
         try:
+            if None in row or None in row.values() or not (row["time_s"] and row["requests"]):
+                raise DataError("a row must have a cell for each column, time_s and requests; complete it")
             yield Moment(**{name: _value(name, cell) for name, cell in row.items() if cell})
-        except (TypeError, ValueError) as error:
+        except DataError as error:
             raise DataError(f"{path} line {reader.line_num}: {error}") from error
 
 
 def _value(name: str, cell: str) -> Any:
-    if name == "changed":
-        return {"true": True, "1": True, "false": False, "0": False}.get(cell.strip().lower(), False)
-    return int(cell) if name == "requests" else float(cell)
+    try:
+        if name == "changed":
+            return {"true": True, "1": True, "false": False, "0": False}[cell.strip().lower()]
+        return int(cell) if name == "requests" else float(cell)
+    except (KeyError, ValueError):
+        kind = {"changed": "true or false", "requests": "a whole number"}.get(name, "a number")
+        raise DataError(f"{name} must be {kind}, but got {cell!r}; mend the trace") from None
 
 
 def _cell(value: float | bool | None) -> str:
     if value is None or value is False:
         return ""
-    return "true" if value is True else f"{value:.9g}"
+    return "true" if value is True else repr(value)
