@@ -65,10 +65,11 @@ ONNX Runtime's profiler saw, over all exits.
 `overheads.csv`: microseconds of one image, least round median of three loads, one thread. `cut` is the exit
 as one graph cut by hand, `fused` the file that stops by itself, both called with tied arrays; `staged` is
 `Runtime.run` with everything that it checks and returns; `part` is what is missing from the exit before as
-one graph, run after the exit before, `resume` is `Progress.resume` there. The headline is the worst level after 10 µs for each exit decided
-(fused), each session call beyond the first (staged) or one call (resume). `switches.csv`: median of the first
-answer at a level after one at another, less the next answer there; `reload_us` is what loading the model of
-the level takes instead. `weights_added` says whether a switch loaded anything.
+one graph, run after that exit, and `resume` is `Progress.resume` there. The headline is the worst level after
+10 µs for each exit decided (fused), each session call beyond the first (staged) or one call (resume).
+`switches.csv`: median of the first answer at a level after one at another, less the next answer there;
+`reload_us` is what loading the model of the level takes instead. `weights_added` says whether a switch loaded
+anything.
 
 `governor.csv`: `traces` are days on a made-up device (`runtime_traces.py`, which wrote them before any policy
 was tuned; `unseen` was never tuned on), with the measured levels of a bundle. Regret is
