@@ -24,7 +24,7 @@ __all__ = ["OVERHEADS", "SWITCHES", "collect", "figures", "markdown"]
 OVERHEADS, SWITCHES = "overheads.csv", "switches.csv"
 ALLOWED_US = 10.0
 _ROUND_S = 2e-3
-_LOADS = 3  # weights lie elsewhere in memory each time, which changes the time of a network
+_LOADS = 6  # weights lie elsewhere in memory each time, which changes the time of a network
 
 
 def collect(record: Record, *, rounds: int, alternations: int, mixed: int = networks.MIXED) -> None:
