@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from nas.budget import Budget, Limit
-from nas.bundle import IMAGE, Bundle, Latency, Level
+from nas.bundle import IMAGE, STATE, Bundle, Latency, Level
 from nas.errors import BudgetError, BundleError
 from nas.latency.survey import PAUSE_S, measure_within
 from nas.latency.target import Target
@@ -69,11 +69,19 @@ def keeps_limit(latency: Latency, limit: Limit | None) -> bool | None:
     return None if limit is None else latency.upper_ms <= limit.bound
 
 
-def measure_files(target: Target, bundle: Bundle, name: str, exit: int, *, seconds: float) -> Latency:
-    """Latency of one exit of a network: its files, and no others, run on a random image."""
-    image = np.random.default_rng(0).integers(0, 256, (1, *bundle.input_shape), np.uint8)
-    files = [bundle.read(segment) for segment in bundle.model(name).segments_at(exit)]
-    return target.time(files, {IMAGE: image}, seconds=seconds).latency()
+def measure_files(
+    target: Target, bundle: Bundle, name: str, exit: int, *, seconds: float, asked: Iterable[int] = ()
+) -> Latency:
+    """Latency of one exit of a network: its files, and no others, run on a random image.
+
+    Heads that are `asked` on the way run too, as for an image of which none of them is sure.
+    """
+    model = bundle.model(name)
+    inputs = {IMAGE: np.random.default_rng(0).integers(0, 256, (1, *bundle.input_shape), np.uint8)}
+    if model.readout.remembers:
+        inputs[STATE] = np.zeros((1, len(bundle.classes) + 1), np.float32)
+    files = [bundle.read(segment) for segment in model.segments_at(exit, asked)]
+    return target.time(files, inputs, seconds=seconds).latency()
 
 
 def verify_levels(
@@ -90,22 +98,30 @@ def verify_levels(
     `BundleError` where the bundle has no certificate, or one that is damaged.
     """
     budget = _certified_budget(bundle)
-    times: dict[tuple[str, int], Latency] = {}
-    for name, exit in dict.fromkeys((level.model, level.exit) for level in bundle.levels):
+    times: dict[tuple[str, int, tuple[int, ...]], Latency] = {}
+    for name, exit, asked in dict.fromkeys(map(_path, bundle.levels)):
         if progress:
             progress(f"measuring {name}, exit {exit}")
         limit = latency_limit(budget, exit, bundle.model(name).exits)
-        measure = partial(measure_files, target, bundle, name, exit, seconds=seconds)
-        times[name, exit] = measure_within(measure, limit.bound if limit else math.inf, pause_s=pause_s)
+        measure = partial(measure_files, target, bundle, name, exit, seconds=seconds, asked=asked)
+        times[name, exit, asked] = measure_within(
+            measure, limit.bound if limit else math.inf, pause_s=pause_s
+        )
     return tuple(
         VerifiedLevel(
             number=number,
             certified=level,
             limit=latency_limit(budget, level.exit, bundle.model(level.model).exits),
-            measured=times[level.model, level.exit],
+            measured=times[_path(level)],
         )
         for number, level in enumerate(bundle.levels)
     )
+
+
+def _path(level: Level) -> tuple[str, int, tuple[int, ...]]:
+    """What a level runs at most: its model and exit, and the exits that it asks before."""
+    thresholds = (level.thresholds or ())[: level.exit]
+    return level.model, level.exit, tuple(k for k, limit in enumerate(thresholds) if limit <= 1)
 
 
 def _certified_budget(bundle: Bundle) -> Budget:

@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from nas.budget import Budget, Limit
-from nas.bundle import Bundle
+from nas.bundle import Bundle, Readout
 from nas.data import Data, load_data
 from nas.errors import BundleError
-from nas.export import export
-from nas.latency import Target, Timing, measure_exits
+from nas.export import ExportConfig, export
+from nas.latency import LocalTarget, Target, Timing, measure_exits
 from nas.latency.target import Inputs
 from nas.latency.verification import latency_limit, verify_levels
 from nas.model import Model
+from nas.runtime import Runtime
 from search_spaces.tiny import space
 
 torch.set_num_threads(1)
@@ -91,6 +92,23 @@ def test_the_certificate_says_how_it_was_measured(certified: Bundle) -> None:
     assert certificate.conditions.keys() == {"host_load", "host_cores", "seconds_per_exit"}
     assert (certificate.conditions["host_cores"] or 1) >= 1
     assert Bundle.load(certified.path or "").to_json() == certified.to_json()
+
+
+@pytest.mark.parametrize("combine", ["last", "sum", "mean"])
+def test_heads_that_remember_are_measured_run_and_verified(
+    model: Model, data: Data, tmp_path: Path, combine: str
+) -> None:
+    readout = Readout(combine=combine, confidence="patience")
+    config = ExportConfig(readouts={"m": readout}, int8=True)
+    bundle = export({"m": model}, tmp_path / "b", data=data, target=LocalTarget(), config=config)
+    last = max(bundle.levels, key=lambda level: (level.model == "m", level.exit))
+    asked = replace(last, thresholds=(0.5,) * last.exit)
+    levels = tuple(sorted([asked, last], key=lambda level: level.latency.p50_ms if level.latency else 0))
+    for found in verify_levels(replace(bundle, levels=levels), LocalTarget(), seconds=0.05, pause_s=0):
+        assert found.measured.p50_ms > 0
+    runtime = Runtime(replace(bundle, levels=levels))
+    assert (runtime.run(data.x_test[:50], asked).exits <= last.exit).all()
+    assert {found["model"] for found in bundle.provenance["int8"]} == {"m"}
 
 
 def test_what_was_not_measured_has_no_certificate(model: Model, data: Data, tmp_path: Path) -> None:
