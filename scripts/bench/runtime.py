@@ -71,8 +71,11 @@ one graph, run after that exit, and `resume` is `Progress.resume` there. The hea
 `reload_us` is what loading the model of the level takes instead. `weights_added` says whether a switch loaded
 anything.
 
-`governor.csv`: `traces` are days on a made-up device (`runtime_traces.py`, which wrote them before any policy
-was tuned; `unseen` was never tuned on), with the measured levels of a bundle. Regret is
+`governor.csv`: `traces` are days on a made-up device, with the measured levels of a bundle.
+`runtime_traces.py` wrote them before the policies were tuned; units of charge and heat were made finer, and
+noise a share of late answers, when the optimum was seen to live on rounding and on luck. `unseen` was measured
+but never tuned on; on it the governor is hardly better than the best constant level, of which it cannot know
+that it fits. Regret is
 (optimum - accuracy) / (optimum - best constant level); the optimum knows the day beforehand (exact dynamic
 programming over charge and heat in whole units). A request that is not answered, or late, counts 0. Misses
 just after a sudden change are not counted. `allowed` is what a dwell of 2 s allows. `random_signals.csv`:
