@@ -73,9 +73,9 @@ anything.
 
 `governor.csv`: `traces` are days on a made-up device, with the measured levels of a bundle.
 `runtime_traces.py` wrote them before the policies were tuned; units of charge and heat were made finer, and
-noise a share of late answers, when the optimum was seen to live on rounding and on luck. `unseen` was measured
-but never tuned on; on it the governor is hardly better than the best constant level, of which it cannot know
-that it fits. Regret is
+noise a share of late answers, when the optimum was seen to live on rounding and on luck. `unseen` was
+measured but never tuned on; there the governor is hardly better than the best constant level, of which only
+hindsight knows that it fits. Regret is
 (optimum - accuracy) / (optimum - best constant level); the optimum knows the day beforehand (exact dynamic
 programming over charge and heat in whole units). A request that is not answered, or late, counts 0. Misses
 just after a sudden change are not counted. `allowed` is what a dwell of 2 s allows. `random_signals.csv`:
