@@ -66,7 +66,8 @@ class Deadline(Policy):
             place for place, level in enumerate(situation.levels) if _p95_ms(level) * slowdown <= deadline_ms
         ]
         reason = f"slow-down {short(slowdown)}, deadline {short(deadline_ms)} ms"
-        return Choice(max(fitting, default=0), reason, memory)
+        position = max(fitting, default=0)
+        return Choice(position, reason, memory, urgent=position < situation.position)
 
     def _observed(self, situation: Situation) -> Memory:
         """Mean and variance of the slow-down, after the time that the level in force took."""
@@ -81,10 +82,12 @@ class Deadline(Policy):
         surprise = min(_MOST_SLOWDOWN, latency_ms / _p50_ms(situation.ran)) - mean
         gain = predicted / (predicted + (self.noise * mean) ** 2)
         if surprise**2 > 9 * (predicted + (self.noise * mean) ** 2):
-            gain = 1.0  # no noise: the device has changed, and what was known of it no longer holds
+            # No noise: the device has changed, and all that is known of it now is one observation.
+            gain, predicted = 1.0, (self.noise * (mean + surprise)) ** 2
         moved = self.memory_ratio * moved + (1 - self.memory_ratio) * (gain * surprise) ** 2
         mean = max(1e-3, mean + gain * surprise)
-        return {"mean": mean, "variance": (1 - gain) * predicted, "moved": moved}
+        left = predicted if gain == 1.0 else (1 - gain) * predicted
+        return {"mean": mean, "variance": left, "moved": moved}
 
 
 @final
@@ -126,13 +129,16 @@ class EnergyUntil(Policy):
         """The level below or above what can be paid."""
         signals = situation.signals
         now_s, charge = signals.time_s, signals.battery_ratio
-        if signals.until_s is None or now_s is None or charge is None:
+        if signals.until_s is None:
             return Choice(situation.top, "no time to last until", situation.memory)
+        if now_s is None or charge is None:
+            missing = "no clock" if now_s is None else "no battery reading"
+            return Choice(situation.wanted, missing, situation.memory)
         left_s = signals.until_s - now_s
         if left_s <= 0:
             return Choice(situation.top, "the time to last until is over", situation.memory)
         requests = self._requests(situation, now_s, left_s)
-        charger = _observed_charger(situation.memory.get("charger"), bool(signals.charging), now_s)
+        charger = _observed_charger(situation.memory.get("charger"), signals.charging, now_s)
         slowdown = self._slowdown(situation, now_s)
         memory = {
             "time_s": now_s,
@@ -144,6 +150,8 @@ class EnergyUntil(Policy):
         rate_hz = requests[0] / requests[1] if requests[1] else 0.0
         if signals.charging and charge >= _FULL:
             return Choice(situation.top, f"charging at {percent(charge)}", memory)
+        if not requests[1]:
+            return Choice(situation.wanted, "nothing known of requests", memory)
         if not rate_hz:
             return Choice(situation.top, "no requests", memory)
         stored_mj = max(0.0, charge - self.reserve_ratio) * self.capacity_mj
@@ -199,9 +207,11 @@ class EnergyUntil(Policy):
 
 
 def _observed_charger(
-    known: Mapping[str, float] | None, charging: bool, now_s: float
-) -> dict[str, float] | None:
+    known: Mapping[str, float] | None, charging: bool | None, now_s: float
+) -> Mapping[str, float] | None:
     """Since when a charger is in or flapping, for how long it was in, and how long it was out at most."""
+    if charging is None:
+        return known
     if known is None or now_s < known["time_s"] or known["out_s"] > _GONE_S:
         fresh = {"since_s": now_s, "time_s": now_s, "plugged_s": 0.0, "out_s": 0.0, "most_out_s": 0.0}
         return fresh if charging else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from nas.bundle import (
     CONFIDENCE,
@@ -21,9 +23,10 @@ from nas.bundle import (
     SegmentFile,
 )
 from nas.bundle.fields import broken, short
+from nas.errors import DataError
 from nas.runtime.sessions import open_session
 
-__all__ = ["checked_session", "explained", "fused_session"]
+__all__ = ["checked_images", "checked_session", "explained", "fused_session"]
 
 _FLOAT = "tensor(float)"
 _TYPES = {IMAGE: "tensor(uint8)", MAX_EXIT: "tensor(int64)", EXIT: "tensor(int64)"}  # all others are float
@@ -68,6 +71,17 @@ def fused_session(
             rule = f"have {tensor.name} with the sizes {sizes[tensor.name]}"
             raise broken(segment.file, f"{rule}, but has {tensor.shape}")
     return session
+
+
+def checked_images(x: object, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Raw images as (N, C, H, W); `DataError` where they are something else."""
+    found = np.asarray(x)
+    rule = f"images must be raw uint8 pixels of shape (N, C, H, W) or (C, H, W) with (C, H, W) = {shape}"
+    if found.dtype != np.uint8:
+        raise DataError(f"{rule}, but got {found.dtype}; give pixels 0..255 that are not normalized")
+    if found.shape[-3:] != shape or found.ndim not in (3, 4) or found.size == 0:
+        raise DataError(f"{rule}, but got shape {found.shape}; resize or transpose the images")
+    return found.reshape(-1, *shape)
 
 
 @contextmanager

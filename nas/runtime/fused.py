@@ -10,8 +10,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from nas.bundle import EXIT, IMAGE, LOGITS, MAX_EXIT, THRESHOLDS, Bundle
-from nas.errors import BundleError
-from nas.runtime.checked import explained, fused_session
+from nas.errors import BundleError, DataError
+from nas.runtime.checked import checked_images, explained, fused_session
 
 __all__ = ["FusedModel"]
 
@@ -23,9 +23,11 @@ class FusedModel:
     `Runtime` does more, and is as fast. This is for whoever wants one file: `bundle.model(name).fused`.
     """
 
-    def __init__(self, session: ort.InferenceSession, exits: int, file: str = "the fused file") -> None:
+    def __init__(
+        self, session: ort.InferenceSession, exits: int, shape: tuple[int, int, int], file: str
+    ) -> None:
         self.exits = exits
-        self._session, self._file = session, file
+        self._session, self._shape, self._file = session, shape, file
 
     @classmethod
     def load(cls, bundle: Bundle, model: str, threads: int = 1) -> Self:
@@ -35,7 +37,7 @@ class FusedModel:
             raise BundleError(f"{model!r} must have a fused file, but has none; export it with one")
         file = bundle.read(entry.fused)
         session = fused_session(file, bundle, entry, entry.fused, threads=threads)
-        return cls(session, entry.exits, entry.fused.file)
+        return cls(session, entry.exits, bundle.input_shape, entry.fused.file)
 
     def run(
         self, image: NDArray[np.uint8], max_exit: int, thresholds: Sequence[float] | None = None
@@ -44,14 +46,17 @@ class FusedModel:
 
         An exit before that answers where its confidence is at least its threshold; by default none is asked.
         """
-        thresholds = [2.0] * (self.exits - 1) if thresholds is None else [min(t, 2.0) for t in thresholds]
-        if len(thresholds) != self.exits - 1:
+        images = checked_images(image, self._shape)
+        if len(images) != 1:
+            raise DataError(f"a fused file must get one image, but got {len(images)}; give one after another")
+        limits = np.full(self.exits - 1, 2.0) if thresholds is None else np.minimum(thresholds, 2.0)
+        if limits.shape != (self.exits - 1,):
             rule = f"thresholds must be one for each of {self.exits - 1} exits but the last"
-            raise BundleError(f"{rule}, but got {len(thresholds)}; give 2 for an exit not to be asked")
+            raise BundleError(f"{rule}, but got {thresholds}; give 2 for an exit not to be asked")
         feeds = {
-            IMAGE: np.asarray(image).reshape(1, *np.shape(image)[-3:]),
+            IMAGE: images,
             MAX_EXIT: np.array(max_exit, np.int64),
-            THRESHOLDS: np.array(thresholds, np.float32),
+            THRESHOLDS: limits.astype(np.float32),
         }
         with explained(self._file):
             logits, exit = self._session.run([LOGITS, EXIT], feeds)

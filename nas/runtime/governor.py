@@ -7,12 +7,14 @@ keeps switches apart in time and remembers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from operator import index
 from typing import Any, Self, final
 
 from nas.bundle import Bundle, Level, undominated
+from nas.bundle.fields import broken
 from nas.errors import BundleError, DataError
 from nas.runtime.policies import BatteryBands
 from nas.runtime.policy import Memory, Policy, Situation, check_range, short
@@ -21,6 +23,9 @@ from nas.runtime.signals import Signals
 
 __all__ = ["Governor"]
 
+_ANY = Signals(
+    battery_ratio=0.5, charging=False, temperature_c=20, time_s=1, latency_ms=1, requests_hz=1, until_s=2
+)
 _STATE = ("level", "reason", "switched", "switched_s", "memory")
 
 
@@ -31,7 +36,8 @@ class Governor:
 
     It begins at the top level unless `level` says otherwise. `dial` are the numbers of the levels to choose
     from, rising; by default those that no other beats in time and accuracy. Two switches are at least
-    `dwell_s` apart as far as signals tell the time; `switched_s` is the time of the last one.
+    `dwell_s` apart as far as signals tell the time, unless a choice is urgent: a pin, heat, or a deadline
+    that would be missed. `switched_s` is the time of the last one.
     """
 
     levels: tuple[Level, ...]
@@ -66,7 +72,10 @@ class Governor:
         """The governor that a bundle asks for, by default bands of battery charge."""
         if not bundle.governor:
             return cls(bundle.levels, BatteryBands())
-        return cls.from_json(bundle.governor, bundle.levels)
+        try:
+            return cls.from_json(bundle.governor, bundle.levels)
+        except DataError as error:
+            raise broken("bundle.json.governor", f"be that of a governor, but: {error}") from error
 
     def step(self, signals: Signals) -> Self:
         """The governor after these signals."""
@@ -74,7 +83,8 @@ class Governor:
         situation = Situation(
             levels=tuple(self.levels[number] for number in dial),
             numbers=dial,
-            position=max(0, sum(number <= now for number in dial) - 1),
+            position=(position := max(0, sum(number <= now for number in dial) - 1)),
+            wanted=position,
             ran=self.levels[now],
             signals=signals,
             memory=self.memory,
@@ -84,7 +94,7 @@ class Governor:
             rule = f"a policy must choose a place on the dial, from 0 to {situation.top}"
             raise BundleError(f"{rule}, but got {choice.position}; mend {type(self.policy).__name__}")
         level, reason = dial[choice.position], choice.reason
-        wait_s = self._wait_s(signals) if level != now else 0.0
+        wait_s = self._wait_s(signals) if level != now and not choice.urgent else 0.0
         if wait_s > 0:
             level, reason = now, f"{reason}, but the last switch is too young by {short(wait_s)} s"
         return replace(
@@ -114,10 +124,16 @@ class Governor:
                 state["dial"] = tuple(map(index, state["dial"]))
             if not isinstance(state.get("memory", {}), Mapping):
                 raise TypeError("a memory that is no object")
-            index(state.get("level", 0))
-            float(state.get("switched_s") or 0)
-            return cls(levels, policy, **state)
-        except (KeyError, TypeError, AttributeError) as error:
+            state["level"] = index(state.get("level", -1))
+            if state.get("switched_s") is not None:
+                state["switched_s"] = float(state["switched_s"])
+            governor = cls(levels, policy, **state)
+            with suppress(BundleError):  # levels that lack what a policy needs are told when it is needed
+                governor.step(_ANY)  # which reads all of the memory
+            return governor
+        except (BundleError, DataError):
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             rule = "a governor must be as to_json writes it"
             raise DataError(f"{rule}, but got {type(error).__name__} {error}; start a new one") from error
 

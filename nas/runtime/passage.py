@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, final
 
 import numpy as np
@@ -40,7 +40,7 @@ class Passage(ABC):
         """Go on to an exit, and give its answer, or that of an exit before it which is sure enough.
 
         An exit is asked where its threshold is at most 1, and answers where its confidence is not below that.
-        What has run already does not run again.
+        What has run already does not run again, and who has been asked keeps to the answer.
         """
 
 
@@ -55,8 +55,10 @@ class ImagePassage(Passage):
         self._heads: dict[int, BoundCall] = {}
         self._exits = [_fixed(exit) for exit in range(model.exits)]
         self._arrays: Arrays = {IMAGE: np.zeros((1, *shape), np.uint8)}
-        if model.readout.remembers:
+        self._remembers = model.readout.remembers
+        if self._remembers:
             self._arrays[STATE] = np.zeros((1, classes + 1), np.float32)
+        self._states: dict[int, NDArray[np.float32]] = {}  # after the head of an exit
         self._all_heads = model.readout.needs_all_heads
         self._answers: dict[int, Answer] = {}
         self._at = -1  # the last trunk that has run
@@ -66,45 +68,54 @@ class ImagePassage(Passage):
         """Forget the image before, and take this one, (1, C, H, W)."""
         self._arrays[IMAGE][:] = image
         self._answers.clear()
+        self._states.clear()
         self._at = -1
         self.executed = []
-        if STATE in self._arrays:
-            self._arrays[STATE][:] = 0
 
     def reach(self, exit: int, thresholds: Sequence[float] | None = None) -> Answer:
-        while self._at < exit:
-            self._at = at = self._at + 1
-            self._trunk(at)
-            limit = thresholds[at] if thresholds is not None and at < exit else 2.0
-            if at < exit and (limit <= 1 or self._all_heads):
-                answer = self._head(at)
+        if thresholds is None and not self._all_heads:
+            while self._at < exit:
+                self._trunk(self._at + 1)
+            return self._answers.get(exit) or self._head(exit)
+        for k in range(exit):
+            if k > self._at:
+                self._trunk(k)
+            limit = 2.0 if thresholds is None else thresholds[k]
+            if limit <= 1 or self._all_heads:
+                answer = self._answers.get(k) or self._head(k)
                 if limit <= 1 and not answer.confidence[0] < limit:
                     return answer
+        if exit > self._at:
+            self._trunk(exit)
         return self._answers.get(exit) or self._head(exit)
 
     def _trunk(self, exit: int) -> None:
         if exit == len(self._trunks):
             name = f"trunk_{exit}"
-            self._trunks.append(self._tied(name) if name in self._segments else None)
-        call = self._trunks[exit]
-        if call is not None:
+            self._trunks.append(self._first(name) if name in self._segments else None)
+        elif (call := self._trunks[exit]) is not None:
             call()
+        if (call := self._trunks[exit]) is not None:
             self.executed.append(call.name)
+        self._at = exit
 
     def _head(self, exit: int) -> Answer:
+        arrays = self._arrays
+        if self._remembers:
+            arrays[STATE][:] = _state_before(self._states, exit, arrays[STATE])
         call = self._heads.get(exit)
         if call is None:
-            call = self._heads[exit] = self._tied(f"head_{exit}")
-        call()
+            call = self._heads[exit] = self._first(f"head_{exit}")
+        else:
+            call()
         self.executed.append(call.name)
-        arrays = self._arrays
-        if NEXT_STATE in arrays and exit == self._at:
-            arrays[STATE][:] = arrays[NEXT_STATE]
+        if self._remembers:
+            self._states[exit] = arrays[NEXT_STATE].copy()
         answer = Answer(arrays[LOGITS].copy(), arrays[CONFIDENCE].copy(), self._exits[exit])
         self._answers[exit] = answer
         return answer
 
-    def _tied(self, name: str) -> BoundCall:
+    def _first(self, name: str) -> BoundCall:
         """The call of a segment, which has run once then."""
         segment = self._segments[name]
         session = self._sessions(segment)
@@ -116,7 +127,7 @@ class ImagePassage(Passage):
     @property
     def buffer_bytes(self) -> int:
         """Memory of the arrays."""
-        return sum(array.nbytes for array in self._arrays.values())
+        return sum(array.nbytes for array in list(self._arrays.values()))
 
 
 @final
@@ -133,8 +144,8 @@ class BatchPassage(Passage):
         self._count, self._classes = len(images), classes
         self._segments = {segment.name: segment for segment in model.segments}
         self._features: Arrays = {IMAGE: images}
-        if model.readout.remembers:
-            self._features[STATE] = np.zeros((len(images), classes + 1), np.float32)
+        self._remembers = model.readout.remembers
+        self._states: dict[int, NDArray[np.float32]] = {}
         self._all_heads = model.readout.needs_all_heads
         self._answers: dict[int, Answer] = {}
         self._at = -1
@@ -144,9 +155,10 @@ class BatchPassage(Passage):
         if thresholds is not None:
             return self._thinned(exit, thresholds)
         while self._at < exit:
-            self._trunk()
-            if self._all_heads and self._at < exit:
-                self._head(self._at)
+            self._trunk(self._at + 1)
+        for k in range(exit) if self._all_heads else ():
+            if k not in self._answers:
+                self._head(k)
         return self._answers.get(exit) or self._head(exit)
 
     def _thinned(self, exit: int, thresholds: Sequence[float]) -> Answer:
@@ -154,30 +166,33 @@ class BatchPassage(Passage):
         logits = np.empty((self._count, self._classes), np.float32)
         confidence = np.empty(self._count, np.float32)
         while self._at < exit and len(rows):
-            self._trunk()
+            self._trunk(self._at + 1)
             at = self._at
             asked = at < exit and thresholds[at] <= 1
             if not (asked or self._all_heads or at == exit):
                 continue
             answer = self._head(at)
-            if asked or at == exit:
-                leave = ~(answer.confidence < thresholds[at]) if asked else np.ones(len(rows), bool)
+            leave = ~(answer.confidence < thresholds[at]) if asked else np.full(len(rows), at == exit)
+            if leave.any():
                 logits[rows[leave]], confidence[rows[leave]] = answer.logits[leave], answer.confidence[leave]
                 exits[rows[leave]] = at
                 rows = rows[~leave]
                 self._keep(~leave)
         return Answer(logits, confidence, exits)
 
-    def _trunk(self) -> None:
-        self._at += 1
-        name = f"trunk_{self._at}"
+    def _trunk(self, exit: int) -> None:
+        name = f"trunk_{exit}"
         if name in self._segments:
             self._features |= self._run(name)
+        self._at = exit
 
     def _head(self, exit: int) -> Answer:
+        if self._remembers:
+            zeros = np.zeros((len(self._features[IMAGE]), self._classes + 1), np.float32)
+            self._features[STATE] = _state_before(self._states, exit, zeros)
         made = self._run(f"head_{exit}")
-        if NEXT_STATE in made and exit == self._at:
-            self._features[STATE] = made[NEXT_STATE]
+        if self._remembers:
+            self._states[exit] = made[NEXT_STATE]
         logits = made[LOGITS]
         answer = Answer(logits, made[CONFIDENCE], np.full(len(logits), exit))
         self._answers[exit] = answer
@@ -193,13 +208,22 @@ class BatchPassage(Passage):
 
     def _keep(self, rows: NDArray[np.bool_]) -> None:
         """Only these images, and of them only what later segments read."""
-        later = {
+        later = {IMAGE} | {
             name
             for segment in self._model.segments
             if int(segment.name.rpartition("_")[2]) > self._at
             for name in segment.inputs
         }
         self._features = {name: array[rows] for name, array in self._features.items() if name in later}
+        self._states = {exit: state[rows] for exit, state in self._states.items()}
+
+
+def _state_before(
+    states: Mapping[int, NDArray[np.float32]], exit: int, like: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What the last head before an exit that was asked remembers; nothing, where none was."""
+    before = [k for k in states if k < exit]
+    return states[max(before)] if before else np.zeros_like(like)
 
 
 def _fixed(exit: int) -> NDArray[np.int64]:

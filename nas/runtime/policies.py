@@ -37,7 +37,7 @@ class BatteryBands(Policy):
 
     def decide(self, situation: Situation) -> Choice:
         """The level of the charge's band."""
-        now, charge = situation.position, situation.signals.battery_ratio
+        now, charge = situation.wanted, situation.signals.battery_ratio
         bands = self._bands(len(situation.levels))
         if situation.signals.charging:
             return Choice(situation.top, "charging")
@@ -112,7 +112,8 @@ class ThermalClamp(Policy):
             elif degrees <= self.cool_c and ceiling < situation.top:
                 ceiling, moved_s = ceiling + 1, now_s
                 reason = f"{short(degrees)} °C <= {short(self.cool_c)} °C"
-        return Choice(ceiling, reason, {"ceiling": ceiling, "moved_s": moved_s})
+        memory = {"ceiling": ceiling, "moved_s": moved_s}
+        return Choice(ceiling, reason, memory, urgent=ceiling < situation.position)
 
 
 @final
@@ -134,7 +135,7 @@ class UserPin(Policy):
         if pin is None:
             return self.otherwise.decide(situation)
         position = max(0, sum(number <= pin for number in situation.numbers) - 1)
-        return Choice(position, f"pinned to {pin}", situation.memory)
+        return Choice(position, f"pinned to {pin}", situation.memory, urgent=True)
 
 
 @final
@@ -157,13 +158,13 @@ class Lowest(Policy):
         choices = [policy.decide(self._seen(situation, part)) for policy, part in pairs]
         lowest = min(choices, key=lambda choice: choice.position)
         parts = [{"wanted": choice.position, "memory": dict(choice.memory)} for choice in choices]
-        return Choice(lowest.position, lowest.reason, {"parts": parts})
+        return Choice(lowest.position, lowest.reason, {"parts": parts}, urgent=lowest.urgent)
 
     @staticmethod
     def _seen(situation: Situation, part: Memory) -> Situation:
         """As the policy sees it: where others hold the level down, it stands at what it wanted itself."""
-        wanted = min(int(part.get("wanted", 0)), situation.top)
-        return replace(situation, position=max(situation.position, wanted), memory=part.get("memory", {}))
+        wanted = max(situation.position, min(int(part.get("wanted", 0)), situation.top))
+        return replace(situation, wanted=wanted, memory=part.get("memory", {}))
 
 
 def _check_policies(*policies: object) -> None:

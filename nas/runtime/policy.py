@@ -24,12 +24,14 @@ class Situation:
     """What a policy sees: the levels to choose from, cheapest first, and where things stand.
 
     `numbers` are their numbers in the bundle, `position` is the place among them of the one in force, `ran`
-    that one itself, of which the signals tell, and `memory` what this policy gave the step before.
+    that one itself, of which the signals tell. `wanted` is the place that this policy wished for, where
+    others hold the level down, else `position`; `memory` is what it gave the step before.
     """
 
     levels: tuple[Level, ...]
     numbers: tuple[int, ...]
     position: int
+    wanted: int
     ran: Level
     signals: Signals
     memory: Memory
@@ -42,11 +44,12 @@ class Situation:
 @final
 @dataclass(frozen=True)
 class Choice:
-    """The place of the level wanted, why, and what to remember."""
+    """The place of the level wanted, why, what to remember, and whether it cannot wait for the dwell."""
 
     position: int
     reason: str
     memory: Memory = field(default_factory=dict)
+    urgent: bool = False
 
 
 class Policy(ABC):

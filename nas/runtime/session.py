@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from nas.budget import Budget
 from nas.bundle import Bundle, BundleModel, Level, SegmentFile
 from nas.bundle.level import check_level
-from nas.errors import BundleError, DataError
-from nas.runtime.checked import checked_session
+from nas.errors import BundleError
+from nas.runtime.checked import checked_images, checked_session
 from nas.runtime.choice import level_within
 from nas.runtime.passage import Answer, BatchPassage, ImagePassage, Passage
 from nas.runtime.prediction import Prediction
@@ -56,7 +56,8 @@ class Runtime:
 
     A segment becomes an ONNX Runtime session when a level first needs it (`prepare` does it ahead), and all
     calls share it. Any number of threads may use one runtime; images that are on their way at the same time
-    have their own features. `threads` is the number of cores per call.
+    have their own features. `threads` is the number of cores per call. In threads that load or are begun
+    after that, numbers below 1e-38 count as zero from then on, for no image shall take many times as long.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
@@ -68,6 +69,7 @@ class Runtime:
         self._sessions: dict[tuple[str, str], ort.InferenceSession] = {}
         self._session_bytes = 0
         self._idle: dict[str, list[ImagePassage]] = {model.name: [] for model in bundle.models}
+        self._passages: list[ImagePassage] = []  # idle or not
         self._lock = threading.Lock()
         self._one_image = (1, *bundle.input_shape)
 
@@ -84,7 +86,8 @@ class Runtime:
     @property
     def loaded(self) -> tuple[str, ...]:
         """The segments that have been needed so far, as "model/segment", in the order of loading."""
-        return tuple("/".join(key) for key in self._sessions)
+        with self._lock:
+            return tuple("/".join(key) for key in self._sessions)
 
     @property
     def memory_bytes(self) -> int:
@@ -92,8 +95,9 @@ class Runtime:
 
         ONNX Runtime holds weights once more where it lays them out for the processor.
         """
-        passages = [passage for idle in self._idle.values() for passage in idle]
-        return self._session_bytes + sum(passage.buffer_bytes for passage in passages)
+        with self._lock:
+            passages = list(self._passages)
+            return self._session_bytes + sum(passage.buffer_bytes for passage in passages)
 
     def run(
         self, x: NDArray[np.uint8], level: int | Level | None = None, *, budget: str | Budget | None = None
@@ -125,6 +129,8 @@ class Runtime:
         asked = [k for k in range(exit) if thresholds and thresholds[k] <= 1]
         for segment in model.segments_at(exit, asked):
             self.session(model, segment)
+        blank = np.zeros(self._one_image, np.uint8)
+        self.run(blank, Level(model=model.name, exit=exit, accuracy=0, macs=0))  # which ties the arrays
 
     def session(self, model: BundleModel, segment: SegmentFile) -> ort.InferenceSession:
         """The one session of a segment."""
@@ -146,6 +152,8 @@ class Runtime:
         except IndexError:
             classes, shape = len(self.bundle.classes), self.bundle.input_shape
             passage = ImagePassage(model, partial(self.session, model), shape, classes)
+            with self._lock:
+                self._passages.append(passage)
         passage.begin(images)
         return passage
 
@@ -163,11 +171,18 @@ class Runtime:
                 f"either a level or a budget must be given, but got {level=}, {budget=}; give level=0, "
                 "or budget='latency<=0.5ms'"
             )
-        number = level_within(self.levels, budget) if level is None and budget else operator.index(level or 0)
+        number = self._number(level) if budget is None else level_within(self.levels, budget)
         if not 0 <= number < len(self._plans):
             rule = f"level must be from 0 to {len(self.levels) - 1}"
             raise BundleError(f"{rule}, but got {level}; choose a level of this bundle")
         return self._plans[number]
+
+    def _number(self, level: object) -> int:
+        try:
+            return operator.index(level)  # type: ignore[arg-type]
+        except TypeError:
+            rule = f"level must be a number from 0 to {len(self.levels) - 1} or a Level"
+            raise BundleError(f"{rule}, but got {level!r}; choose a level of this bundle") from None
 
     def _plan_of(self, level: Level, number: int | None = None) -> _Plan:
         model, thresholds = self.bundle.model(level.model), level.thresholds
@@ -180,14 +195,7 @@ class Runtime:
         """The images as (N, C, H, W)."""
         if type(x) is np.ndarray and x.dtype == np.uint8 and x.shape == self._one_image:
             return x
-        x = np.asarray(x)
-        shape = self.bundle.input_shape
-        rule = f"images must be raw uint8 pixels of shape (N, C, H, W) or (C, H, W) with (C, H, W) = {shape}"
-        if x.dtype != np.uint8:
-            raise DataError(f"{rule}, but got {x.dtype}; give pixels 0..255 that are not normalized")
-        if x.shape[-3:] != shape or x.ndim not in (3, 4) or x.size == 0:
-            raise DataError(f"{rule}, but got shape {x.shape}; resize or transpose the images")
-        return x.reshape(-1, *shape)
+        return checked_images(x, self.bundle.input_shape)
 
 
 @final

@@ -47,9 +47,8 @@ class BoundCall:
         """`arrays` must hold all inputs; outputs that it does not have are added."""
         self.name = name
         inputs, outputs = tensor_names(session)
-        made = session.run(outputs, {each: arrays[each] for each in inputs})  # which tells the shapes
-        for each, array in zip(outputs, made, strict=True):
-            arrays.setdefault(each, np.array(array, order="C"))
+        for each, array in _made(session, arrays).items():
+            arrays.setdefault(each, array)
         binding = session.io_binding()
         for each in inputs:
             binding.bind_ortvalue_input(each, ort.OrtValue.ortvalue_from_numpy(arrays[each]))
@@ -60,3 +59,17 @@ class BoundCall:
 
     def __call__(self) -> None:
         self._run(self._binding)
+
+
+def _made(session: ort.InferenceSession, arrays: Arrays) -> Arrays:
+    """Arrays for what a session makes of these; a run tells shapes that the file leaves open."""
+    made: Arrays = {}
+    count = len(arrays[session.get_inputs()[0].name])
+    for tensor in session.get_outputs():
+        batch, *rest = tensor.shape or [None]
+        if tensor.type != "tensor(float)" or type(batch) is not str or not all(type(n) is int for n in rest):
+            inputs, outputs = tensor_names(session)
+            found = session.run(outputs, {each: arrays[each] for each in inputs})
+            return {name: np.array(array, order="C") for name, array in zip(outputs, found, strict=True)}
+        made[tensor.name] = np.zeros((count, *rest), np.float32)
+    return made

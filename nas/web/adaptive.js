@@ -32,7 +32,8 @@ export const deadline = {
     const slowdown = memory.mean + policy.caution * Math.sqrt(memory.variance);
     const fits = situation.levels.map((level) => latency(level).p95 * slowdown <= limit);
     const reason = `slow-down ${short(slowdown)}, deadline ${short(limit)} ms`;
-    return { position: Math.max(0, fits.lastIndexOf(true)), reason, memory };
+    const position = Math.max(0, fits.lastIndexOf(true));
+    return { position, reason, memory, urgent: position < situation.position };
   },
 };
 
@@ -44,11 +45,12 @@ function observedSlowdown({ noise, process_noise, memory_ratio }, { memory, ran,
   const predicted = variance + Math.max(process_noise ** 2, moved);
   const surprise = Math.min(MOST_SLOWDOWN, signals.latency_ms / latency(ran).p50) - mean;
   const spread = predicted + (noise * mean) ** 2;
-  // No noise beyond three deviations: the device has changed, and what was known of it no longer holds.
-  const gain = surprise ** 2 > 9 * spread ? 1 : predicted / spread;
+  // No noise beyond three deviations: the device has changed, and one observation is all that is known of it.
+  const changed = surprise ** 2 > 9 * spread;
+  const gain = changed ? 1 : predicted / spread;
   return {
     mean: Math.max(1e-3, mean + gain * surprise),
-    variance: (1 - gain) * predicted,
+    variance: changed ? (noise * (mean + surprise)) ** 2 : (1 - gain) * predicted,
     moved: memory_ratio * moved + (1 - memory_ratio) * (gain * surprise) ** 2,
   };
 }
@@ -71,15 +73,19 @@ export const energyUntil = {
     const { memory: before, signals } = situation;
     const { battery_ratio: charge, time_s: now, until_s } = signals;
     const anywhere = (reason, memory) => ({ position: top(situation), reason, memory });
-    if ([until_s, now, charge].some(isNone)) return anywhere("no time to last until", before);
+    const held = (reason, memory) => ({ position: situation.wanted, reason, memory });
+    if (isNone(until_s)) return anywhere("no time to last until", before);
+    if (isNone(now)) return held("no clock", before);
+    if (isNone(charge)) return held("no battery reading", before);
     const left = until_s - now;
     if (left <= 0) return anywhere("the time to last until is over", before);
     const requests = observedRequests(policy, situation, left);
-    const charger = observedCharger(before.charger ?? null, Boolean(signals.charging), now);
+    const charger = observedCharger(before.charger ?? null, signals.charging ?? null, now);
     const slowdown = observedEnergy(situation);
     const memory = { time_s: now, requests, charger, slowdown, credit_mj: 0 };
     const rate = requests[1] ? requests[0] / requests[1] : 0;
     if (signals.charging && charge >= FULL) return anywhere(`charging at ${percent(charge)}`, memory);
+    if (!requests[1]) return held("nothing known of requests", memory);
     if (!rate) return anywhere("no requests", memory);
     const stored = Math.max(0, charge - policy.reserve_ratio) * policy.capacity_mj;
     const spare = (stored + inflow(policy, charger, now, left)) / left - 1000 * policy.idle_w;
@@ -136,6 +142,7 @@ function inflow({ charger_w }, charger, now, left) {
 
 // Since when a charger is in or flapping, for how long it was in, and how long it was out at most.
 function observedCharger(known, charging, now) {
+  if (charging === null) return known;
   if (known === null || now < known.time_s || known.out_s > GONE_S) {
     return charging ? { since_s: now, time_s: now, plugged_s: 0, out_s: 0, most_out_s: 0 } : null;
   }

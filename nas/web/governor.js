@@ -60,7 +60,8 @@ function checkSignals(signals) {
 
 // The level in force with the reason for it; `step` gives the governor that follows. A value that never
 // changes: `levels` are the entries of bundle.json, `dial` the numbers of those to choose from, by default
-// the ones that no other beats. Two switches are at least `dwell_s` apart as far as signals tell the time.
+// the ones that no other beats. Two switches are at least `dwell_s` apart as far as signals tell the time,
+// unless a choice is urgent.
 export class Governor {
   constructor(levels, policy, settings = {}) {
     const { level = -1, reason = "started", switched = false, switched_s = null } = settings;
@@ -104,17 +105,19 @@ export class Governor {
   step(signals) {
     checkSignals(signals);
     const { dial, level: now, levels } = this;
+    const position = Math.max(0, dial.filter((number) => number <= now).length - 1);
     const choice = decide(this.policy, {
       levels: dial.map((number) => levels[number]),
       numbers: dial,
-      position: Math.max(0, dial.filter((number) => number <= now).length - 1),
+      position,
+      wanted: position,
       ran: levels[now],
       signals,
       memory: this.memory,
     });
     let level = dial[choice.position];
     let reason = choice.reason;
-    const wait = level === now ? 0 : this.#wait(signals);
+    const wait = level === now || choice.urgent ? 0 : this.#wait(signals);
     if (wait > 0) {
       level = now;
       reason = `${reason}, but the last switch is too young by ${short(wait)} s`;

@@ -102,7 +102,7 @@ class Page {
 
   #govern(signals) {
     const latency_ms = this.#times[this.#level].at(-1) ?? null;
-    this.#governor = this.#governor.step({ ...signals, latency_ms, requests_hz: this.#rate });
+    this.#governor = this.#governor.step({ ...signals, latency_ms, requests_hz: this.#rate || null });
     byId("reason").textContent = this.#governor.reason.replace("->", "→");
     if (this.#governor.switched) {
       byId("switch").textContent = this.#governor.reason.replace("->", "→");

@@ -7,6 +7,8 @@ export class Passage {
   #segments;
   #features;
   #answers = new Map();
+  #states = new Map(); // after the head of an exit
+  #blank;
   #at = -1; // the last trunk that has run
 
   constructor(model, call, features) {
@@ -14,6 +16,7 @@ export class Passage {
     this.#call = call;
     this.#segments = new Map(model.segments.map((segment) => [segment.name, segment]));
     this.#features = features;
+    this.#blank = features.state;
     this.executed = []; // the segments that have run, in order
   }
 
@@ -21,21 +24,30 @@ export class Passage {
   // where its threshold is at most 1, and answers unless its confidence is below that, both in single precision.
   async reach(exit, thresholds) {
     const allHeads = this.#model.readout.combine !== "last";
-    while (this.#at < exit) {
-      const at = ++this.#at;
-      if (this.#segments.has(`trunk_${at}`)) await this.#run(`trunk_${at}`);
-      const threshold = thresholds && at < exit ? Math.fround(thresholds[at]) : Infinity;
-      if (at < exit && (allHeads || threshold <= 1)) {
-        const answer = await this.#head(at);
+    for (let k = 0; k < exit; k += 1) {
+      await this.#trunk(k);
+      const threshold = thresholds ? Math.fround(Math.min(2, thresholds[k])) : 2;
+      if (allHeads || threshold <= 1) {
+        const answer = this.#answers.get(k) ?? (await this.#head(k));
         if (threshold <= 1 && !(answer.confidence < threshold)) return answer;
       }
     }
+    await this.#trunk(exit);
     return this.#answers.get(exit) ?? this.#head(exit);
   }
 
+  async #trunk(exit) {
+    if (exit <= this.#at) return;
+    if (this.#segments.has(`trunk_${exit}`)) await this.#run(`trunk_${exit}`);
+    this.#at = exit;
+  }
+
   async #head(exit) {
+    // What the last head before this exit that was asked remembers; nothing, where none was.
+    const before = Math.max(...[...this.#states.keys()].filter((asked) => asked < exit));
+    if (this.#blank) this.#features.state = this.#states.get(before) ?? this.#blank;
     const made = await this.#run(`head_${exit}`);
-    if (made.next_state && exit === this.#at) this.#features.state = made.next_state;
+    if (made.next_state) this.#states.set(exit, made.next_state);
     const answer = { logits: made.logits.data, confidence: made.confidence.data[0], exit };
     this.#answers.set(exit, answer);
     return answer;

@@ -4,8 +4,8 @@
 //
 // `decide(policy, situation)` is pure. A situation has `levels` (entries of bundle.json, cheapest first),
 // `numbers` (theirs in the bundle), `position` (the place of the one in force), `ran` (that one itself),
-// `signals` and `memory` (what this policy gave the step before). The choice has `position`, `reason` and
-// `memory`.
+// `wanted` (the place that this policy wished for), `signals` and `memory` (what it gave the step before). The
+// choice has `position`, `reason`, `memory`, and `urgent` where it cannot wait.
 
 import { deadline, energyUntil } from "./adaptive.js";
 import { checkRange, isNone, must, percent, short, top } from "./policy.js";
@@ -22,7 +22,7 @@ const batteryBands = {
     checkRange({ hysteresis_ratio: [hysteresis_ratio, 0, 1] });
   },
   decide(policy, situation) {
-    const { position: now, signals } = situation;
+    const { wanted: now, signals } = situation;
     const charge = signals.battery_ratio;
     const size = situation.levels.length;
     const bands = policy.bands ?? Array.from({ length: size - 1 }, (_, index) => (index + 1) / size);
@@ -79,7 +79,8 @@ const thermalClamp = {
         reason = `${short(degrees)} °C <= ${short(cool_c)} °C`;
       }
     }
-    return { position: ceiling, reason, memory: { ceiling, moved_s: moved } };
+    const urgent = ceiling < position;
+    return { position: ceiling, reason, memory: { ceiling, moved_s: moved }, urgent };
   },
 };
 
@@ -92,7 +93,7 @@ const userPin = {
     const { pin } = situation.signals;
     if (isNone(pin)) return decide(otherwise, situation);
     const position = Math.max(0, count(situation.numbers, (number) => number <= pin) - 1);
-    return { position, reason: `pinned to ${pin}`, memory: situation.memory };
+    return { position, reason: `pinned to ${pin}`, memory: situation.memory, urgent: true };
   },
 };
 
@@ -105,13 +106,12 @@ const lowest = {
   decide({ policies }, situation) {
     const choices = policies.map((policy, index) => {
       const part = situation.memory.parts?.[index] ?? {};
-      const wanted = Math.min(part.wanted ?? 0, top(situation));
-      const position = Math.max(situation.position, wanted);
-      return decide(policy, { ...situation, position, memory: part.memory ?? {} });
+      const wanted = Math.max(situation.position, Math.min(part.wanted ?? 0, top(situation)));
+      return decide(policy, { ...situation, wanted, memory: part.memory ?? {} });
     });
     const least = choices.reduce((low, choice) => (choice.position < low.position ? choice : low));
     const parts = choices.map(({ position, memory }) => ({ wanted: position, memory }));
-    return { position: least.position, reason: least.reason, memory: { parts } };
+    return { position: least.position, reason: least.reason, memory: { parts }, urgent: least.urgent };
   },
 };
 
