@@ -37,7 +37,13 @@ def write_bundle(folder: str | Path, bundle: Bundle, files: Mapping[str, bytes])
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_bytes(data)
         Bundle.load(fresh)
+        old = Path(scratch, "old")
         if folder.exists():
-            folder.rename(Path(scratch, "old"))
-        fresh.rename(folder)
+            folder.rename(old)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
     return replace(bundle, path=folder)

@@ -45,6 +45,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--int8", action="store_true", help="add each network in int8 where its last exit is faster so"
     )
     parser.add_argument(
+        "--governor", type=Path, metavar="JSON", help="how a device is to choose among the levels"
+    )
+    parser.add_argument(
         "--no-fused", action="store_true", help="leave out the files that hold all exits of a network"
     )
     add_json(parser)
@@ -76,7 +79,10 @@ def execute(arguments: Namespace) -> None:
             architectures=architectures,
             provenance={"search": run.record.settings.to_json()},
             config=ExportConfig(
-                fused=not arguments.no_fused, int8=arguments.int8, torch_weights=arguments.torch
+                fused=not arguments.no_fused,
+                int8=arguments.int8,
+                torch_weights=arguments.torch,
+                governor=read_file(arguments.governor) if arguments.governor else {},
             ),
             progress=line.show,
         )

@@ -73,11 +73,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def execute(arguments: Namespace) -> None:
-    from nas.runtime import BatteryBands, Governor, RecordedTrace, Runtime
+    from nas.runtime import Governor, RecordedTrace, Runtime
 
     runtime = Runtime.load(arguments.bundle, arguments.threads)
     dial = _dial(runtime.bundle, arguments.model)
-    governor = Governor(runtime.levels, BatteryBands(), dial=dial)
+    asked = Governor.of(runtime.bundle)
+    governor = asked if arguments.model is None else Governor(runtime.levels, asked.policy, dial=dial)
     if arguments.synthetic:
         steps = _drain(governor)
     else:

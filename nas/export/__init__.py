@@ -3,6 +3,7 @@
 from nas.export.cascade import CascadeAnswer as CascadeAnswer
 from nas.export.cascade import decide as decide
 from nas.export.draft import ExportConfig as ExportConfig
+from nas.export.executorch import write_executorch as write_executorch
 from nas.export.writing import export as export
 
-__all__ = ["CascadeAnswer", "ExportConfig", "decide", "export"]
+__all__ = ["CascadeAnswer", "ExportConfig", "decide", "export", "write_executorch"]

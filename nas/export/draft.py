@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class ExportConfig:
     """Each network as safetensors too."""
     readouts: Mapping[str, Readout] = field(default_factory=dict, hash=False)
     """How the heads of a network answer; by default plainly, with a temperature fitted for each exit."""
+    governor: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """How a device is to choose among the levels, as `nas.runtime.Governor.to_json` gives it."""
 
 
 @final
@@ -61,6 +63,8 @@ class Draft:
         self._graphs: dict[str, Graph] = {}
         self._heads: dict[str, list[NDArray[np.float32]]] = {}
         self._entries: dict[str, Entry] = {}
+        self.sources: dict[str, str] = {}
+        """For each network in int8 the name of the one that it was made of."""
         for name, model in sorted(models.items()):
             tell(f"writing {name}")
             heads = predict(model, data.x_val, _BATCH)
@@ -71,7 +75,9 @@ class Draft:
             self._heads[name] = [logits[:_PARITY_IMAGES] for logits in heads]
             self._add(entry, model)
             if config.int8:
-                self._add(quantized_entry(entry, model, data.x_train), model)
+                quantized = quantized_entry(entry, model, data.x_train)
+                self.sources[quantized.model.name] = name
+                self._add(quantized, model)
 
     def _add(self, entry: Entry, model: Model) -> None:
         self._entries[entry.model.name], self._graphs[entry.model.name] = entry, model.graph

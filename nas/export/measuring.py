@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.budget import Budget
-from nas.bundle import Latency, Level
-from nas.cost import Cost
+from nas.bundle import Latency, Level, exit_segments
 from nas.data import Data
-from nas.export.entries import INT8
 from nas.graph import Graph
 from nas.latency import DeclaredEnergy, Target
 from nas.latency.verification import keeps_limit, latency_limit, measure_files
@@ -61,13 +59,18 @@ class MeasuredExit:
         return self.level.to_json() | {"test_accuracy": self.test_accuracy}
 
 
-def kept_precisions(exits: Sequence[MeasuredExit]) -> tuple[list[MeasuredExit], list[dict[str, Any]]]:
-    """The exits without those of networks whose int8 is not faster at the last exit, and what decided."""
+def kept_precisions(
+    exits: Sequence[MeasuredExit], sources: Mapping[str, str]
+) -> tuple[list[MeasuredExit], list[dict[str, Any]]]:
+    """The exits without those of networks whose int8 is not faster at the last exit, and what decided.
+
+    `sources` names for each network in int8 the one that it was made of.
+    """
     last = {found.model: found for found in exits}  # the last exit of each stands last
     comparison, dropped = [], set()
-    for name, quantized in last.items():
-        full = last.get(name.removesuffix(INT8))
-        if full is None or full is quantized or full.latency is None or quantized.latency is None:
+    for name, source in sources.items():
+        full, quantized = last[source], last[name]
+        if full.latency is None or quantized.latency is None:
             continue
         kept = quantized.latency.p50_ms < full.latency.p50_ms
         dropped |= set() if kept else {name}
@@ -125,13 +128,20 @@ def measured_exits(
             exit=exit,
             accuracy=val[exit],
             test_accuracy=test[exit],
-            macs=Cost.of(graph, exit).macs,
+            macs=_macs(graph, exit, all_heads=runtime.bundle.model(name).readout.needs_all_heads),
             latency=latency,
             **_energy(latency, energy),
             keeps_budget=keeps_limit(latency, latency_limit(budget, exit, len(times))) if latency else None,
         )
         for exit, latency in enumerate(times)
     ]
+
+
+def _macs(graph: Graph, exit: int, *, all_heads: bool) -> int:
+    """Of what an exit runs: its trunks and its head, or all heads up to it."""
+    wanted = exit_segments(exit, range(exit) if all_heads else ())
+    parts = (part for part in graph.segments() if part.name in wanted)
+    return sum(graph.layers[position].macs for part in parts for position in part.nodes)
 
 
 def _energy(latency: Latency | None, declared: DeclaredEnergy | None) -> dict[str, Any]:

@@ -20,15 +20,17 @@ from nas.bundle.fields import dumped
 from nas.data import Data
 from nas.errors import BundleError
 from nas.export.draft import Draft, ExportConfig
+from nas.export.entries import INT8
 from nas.export.measuring import SECONDS_PER_EXIT, dial_levels, kept_precisions
 from nas.latency import DeclaredEnergy, Target
 from nas.model import Model
-from nas.runtime import Runtime
+from nas.runtime import Governor, Runtime
 from nas.space import Architecture
 
 __all__ = ["export"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 _PACKAGES = ("nas-dial", "numpy", "onnx", "onnxruntime", "torch")
 
 
@@ -55,7 +57,7 @@ def export(
     `progress` is told each step.
     """
     budget, conditions, config = budget or Budget(), _conditions(), config or ExportConfig()
-    _check_models(models, data)
+    _check_models(models, data, int8=config.int8)
     dumped(provenance or {})  # so that what is no JSON is found at once
     if config.int8 and target is None:
         raise BundleError("int8 is kept where it is faster, but no target was given; give one to time on")
@@ -66,7 +68,7 @@ def export(
         runtime = Runtime(write_bundle(Path(scratch, "draft"), bundle, draft.files))
         draft.check(runtime)
         exits = draft.measured(runtime, target=target, budget=budget, energy=energy)
-        exits, comparison = kept_precisions(exits)
+        exits, comparison = kept_precisions(exits, draft.sources)
         files = draft.files_of({found.model for found in exits})
         for name, model in models.items() if config.torch_weights else ():
             file = Path(scratch, "model.safetensors")
@@ -85,24 +87,29 @@ def export(
         models=tuple(model for model in bundle.models if model.name in kept),
         levels=dial_levels(exits),
         certificate=_certificate(budget, conditions) if target else None,
+        governor=config.governor,
         provenance=origin,
     )
+    Governor.of(bundle)  # so that settings that fit no level are found before anything is written
     return write_bundle(folder, bundle, files)
 
 
-def _check_models(models: Mapping[str, Model], data: Data) -> None:
+def _check_models(models: Mapping[str, Model], data: Data, *, int8: bool) -> None:
     if not models:
         raise BundleError("a bundle must have a model, but got none; give at least one")
     folded = [name.casefold() for name in models]
     if twice := [name for name in models if folded.count(name.casefold()) > 1]:
         rule = "models' names must differ in more than case, for some devices' folders do not tell it"
         raise BundleError(f"{rule}, but got {twice}; rename one")
+    if int8 and (taken := [name for name in models if f"{name}{INT8}".casefold() in folded]):
+        rule = f"with int8 no model may have the name of another followed by {INT8}"
+        raise BundleError(f"{rule}, but {taken[0]!r} has such a one; rename it")
     expected = data.input_shape, data.num_classes
     for name, model in models.items():
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or name.partition(".")[0].casefold() in _DEVICES:
             raise BundleError(
                 "a model's name must begin with a letter or digit and hold only letters, digits, "
-                f"dots, dashes and underscores, but got {name!r}; rename it"
+                f"dots, dashes and underscores, and be no device of Windows, but got {name!r}; rename it"
             )
         found = model.graph.input_shape, model.graph.num_classes
         if found != expected:

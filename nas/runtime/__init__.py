@@ -11,6 +11,7 @@ from nas.runtime.policies import Lowest as Lowest
 from nas.runtime.policies import ThermalClamp as ThermalClamp
 from nas.runtime.policies import UserPin as UserPin
 from nas.runtime.policy import Choice as Choice
+from nas.runtime.policy import Memory as Memory
 from nas.runtime.policy import Policy as Policy
 from nas.runtime.policy import Situation as Situation
 from nas.runtime.prediction import Prediction as Prediction
@@ -31,6 +32,7 @@ __all__ = [
     "FusedModel",
     "Governor",
     "Lowest",
+    "Memory",
     "Policy",
     "Prediction",
     "Progress",

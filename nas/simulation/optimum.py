@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.bundle import Level
+from nas.errors import DataError
 from nas.simulation.device import Device
 from nas.simulation.replay import Replay, Step
 from nas.simulation.trace import Moment, Trace
@@ -20,10 +21,13 @@ from nas.simulation.trace import Moment, Trace
 __all__ = ["best_replay"]
 
 _Floats = NDArray[np.float64]
+_MOST_LEVELS = 255  # a byte for each state and moment
 
 
 def best_replay(device: Device, trace: Trace, levels: Sequence[Level]) -> Replay:
     """The choice of levels with the most accuracy, switching as often as it likes."""
+    if len(levels) > _MOST_LEVELS:
+        raise DataError(f"levels must be at most {_MOST_LEVELS}, but are {len(levels)}; leave some out")
     choices = list[NDArray[np.uint8]]()
     value = np.zeros((device.most_charge + 1, device.most_heat + 1))
     for moment in reversed(trace.moments):

@@ -41,7 +41,7 @@ class Moment:
         lowest = {"requests": 0, "slowdown": 1e-3, "noise": 1e-3, "charger_w": 0, "heat_w": 0}
         for name, low in lowest.items():
             value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= 1e12):
+            if not low <= value <= 1e12:  # which NaN is not either
                 raise DataError(
                     f"{name} must be finite and not below {low:g}, but got {value}; mend the trace"
                 )

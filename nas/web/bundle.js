@@ -221,7 +221,7 @@ function checkIndex(index) {
   index.levels.forEach((level, number) => checkLevel(index, level, `levels[${number}]`));
   for (const { segments } of Object.values(index.models)) {
     for (const { file } of segments) {
-      const inside = !/[\\:\0]/.test(file) && !file.split("/").some((part) => ["", ".", ".."].includes(part));
+      const inside = !/[\\:]|[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u.test(file) && !file.split("/").some((part) => ["", ".", ".."].includes(part));
       must(inside, `a file must stay inside the bundle, but got ${file}; ${AGAIN}`);
     }
   }

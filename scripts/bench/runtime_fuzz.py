@@ -35,7 +35,7 @@ import runtime_forgery as forgery
 from record import ROOT, Record, Row
 
 from nas.errors import BundleError
-from nas.runtime import FusedModel, Runtime
+from nas.runtime import FusedModel, Governor, Runtime, Signals
 
 FILE = "fuzz.csv"
 TIMEOUT_S, GROWTH_MIB, ADDRESS_MIB, MESSAGE = 20, 256, 3072, 600
@@ -232,6 +232,7 @@ def _use(path: Path) -> None:
             fused = FusedModel.load(bundle, model.name)
             for exit in range(model.exits):
                 fused.run(images[0], exit, [0.5] * (model.exits - 1))
+    Governor.of(bundle).step(Signals(battery_ratio=0.5, charging=False, time_s=1.0))
 
 
 def _watch(opened: list[str], event: str, details: tuple[Any, ...]) -> None:

@@ -1,14 +1,20 @@
 """Images leave at the first exit that is sure enough, alone or in a batch, and the rest never runs."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
-from nas.bundle import Level
-from nas.errors import BudgetError, BundleError
+from nas.bundle import Bundle, Level, Readout, write_bundle
+from nas.errors import BudgetError, BundleError, DataError
+from nas.export.entries import model_entry
+from nas.model import Model
 from nas.runtime import FusedModel, Runtime
+from search_spaces.mixed import space
 
 
 @pytest.fixture
@@ -159,3 +165,98 @@ def test_memory_is_that_of_what_was_needed(exported, runtime):
 def test_a_model_without_a_fused_file_has_none_to_load(runtime):
     with pytest.raises(BundleError, match="'small' must have a fused file, but has none"):
         FusedModel.load(runtime.bundle, "small")
+
+
+@pytest.mark.parametrize("model", ["small", "large"])
+def test_a_cascade_answers_alike_whatever_was_asked_before(exported, runtime, model):
+    low, high = spread(exported, model)
+    for thresholds in ((low, high), (0.0, 0.0), (2.0, high)):
+        cascade = level_of(2, thresholds, model)
+        for image in images_of(8, seed=3):
+            expected = runtime.run(image, cascade)
+            for first in (
+                cascade,
+                level_of(0, None, model),
+                level_of(1, None, model),
+                level_of(2, None, model),
+            ):
+                progress = runtime.start(image, first)
+                for _ in range(2):
+                    again = progress.resume(cascade)
+                    assert again.exits == expected.exits
+                    np.testing.assert_array_equal(again.logits, expected.logits)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_file_that_is_absent_for_a_while_does_no_harm(exported, tmp_path, count):
+    folder = tmp_path / "bundle"
+    shutil.copytree(exported.folder, folder)
+    runtime, images = Runtime.load(folder), images_of(count)
+    expected = Runtime.load(exported.folder).run(images, level_of(2)).logits
+    progress = runtime.start(images, level_of(0))
+    file = folder / "models" / "small" / "trunk_1.onnx"
+    content = file.read_bytes()
+    file.unlink()
+    for _ in range(2):
+        with pytest.raises(BundleError, match=r"trunk_1\.onnx must be readable"):
+            progress.resume(level_of(2))
+    file.write_bytes(content)
+    np.testing.assert_array_equal(progress.resume(level_of(2)).logits, expected)
+
+
+def test_threads_do_not_mix_their_images(exported, runtime):
+    images = images_of(40, seed=4)
+    levels = [level_of(exit, None, model) for model in ("small", "large") for exit in range(3)]
+    jobs = [(image, level) for image in images for level in levels]
+    expected = [Runtime.load(exported.folder).run(image, level).logits for image, level in jobs]
+
+    def work(job):
+        image, level = job
+        progress = runtime.start(image, replace(level, exit=0))
+        return runtime.run(image, level).logits, progress.resume(level).logits
+
+    with ThreadPoolExecutor(8) as pool:
+        for answers, single in zip(pool.map(work, jobs), expected, strict=True):
+            for answer in answers:
+                np.testing.assert_array_equal(answer, single)
+
+
+def test_a_fused_file_asks_for_what_the_runtime_asks(exported, tmp_path):
+    model = Model(space.at((3, 12, 12), 4).graph(space.at((3, 12, 12), 4).sample(Random(0))))
+    entry = model_entry("net", model, Readout())
+    levels = (Level(model="net", exit=0, accuracy=0, macs=1),)
+    shape, classes = (3, 12, 12), ("a", "b", "c", "d")
+    bundle = Bundle(input_shape=shape, classes=classes, models=(entry.model,), levels=levels)
+    fused = FusedModel.load(write_bundle(tmp_path / "b", bundle, entry.files), "net")
+    for wrong in (np.zeros(shape), np.zeros((12, 12), np.uint8), np.zeros((2, *shape), np.uint8)):
+        with pytest.raises(DataError, match="must"):
+            fused.run(wrong, 0)
+    with pytest.raises(BundleError, match="thresholds must be one for each"):
+        fused.run(np.zeros(shape, np.uint8), 0, [0.5] * 9)
+
+
+@pytest.mark.parametrize("level", ["1", 1.0, [0]])
+def test_a_level_is_a_whole_number_or_a_level(runtime, level):
+    with pytest.raises(BundleError, match="level must be a number from 0 to 5 or a Level, but got"):
+        runtime.run(images_of(1), level)
+
+
+def test_an_empty_budget_is_kept_by_the_best_level(runtime):
+    assert runtime.run(images_of(1), budget="").level == 5
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("combine", ["last", "sum", "mean"])
+def test_going_back_gives_what_a_fresh_image_gives(tmp_path, count, combine):
+    rng, small = Random(0), space.at((3, 12, 12), 4)
+    graph = next(g for g in (small.graph(small.sample(rng)) for _ in range(99)) if len(g.exits) == 4)
+    entry = model_entry("net", Model(graph), Readout(combine=combine, confidence="patience"))
+    levels = tuple(Level(model="net", exit=exit, accuracy=0, macs=exit) for exit in range(4))
+    bundle = Bundle(input_shape=(3, 12, 12), classes=tuple("abcd"), models=(entry.model,), levels=levels)
+    runtime = Runtime(write_bundle(tmp_path / "b", bundle, entry.files))
+    images = np.random.default_rng(0).integers(0, 256, (count, 3, 12, 12), np.uint8)
+    for exit in range(3):
+        fresh, progress = runtime.run(images, exit), runtime.start(images, 3)
+        again = progress.resume(exit)
+        np.testing.assert_array_equal(again.confidence, fresh.confidence)
+        np.testing.assert_array_equal(again.logits, fresh.logits)
