@@ -67,7 +67,8 @@ def execute(arguments: Namespace) -> None:
 
     bundle = Bundle.load(arguments.bundle)
     governor = _governor(arguments.governor, bundle)
-    device, trace = _device(arguments.device), Trace.load(arguments.trace)
+    trace = Trace.load(arguments.trace)
+    device = _solvable(_device(arguments.device), len(trace.moments))
     days = _days(device, trace, governor)
     courses = {day.name: follow_day(device, day.replay) for day in (days[0], days[-1])}
     rows = _rows(*courses.values())
@@ -112,6 +113,22 @@ def _device(path: Path | None) -> Device:
         return Device(**record)
     except NasError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _solvable(device: Device, moments: int) -> Device:
+    """The device in coarser units where its own are the usual ones, and too fine to be solved for a day."""
+    from nas.simulation import Device
+
+    most = max(1, int(MOST_CHOICES / moments))
+    usual = Device()
+    both = bool(device.most_charge and device.most_heat)
+    heat_units = min(usual.heat_units, 240 if both else most)
+    charge_units = min(usual.charge_units, 6000 if both else most, most // (heat_units + 1) if both else most)
+    return replace(
+        device,
+        charge_units=charge_units if device.charge_units == usual.charge_units else device.charge_units,
+        heat_units=heat_units if device.heat_units == usual.heat_units else device.heat_units,
+    )
 
 
 def _is_number(name: str, value: object) -> bool:
