@@ -15,7 +15,7 @@ from record import Record
 
 def collect(record: Record) -> None:
     """What is timed comes first, while nothing else runs; about an hour of one core."""
-    runtime_overhead.collect(record, rounds=15, alternations=1000)
+    runtime_overhead.collect(record, rounds=12, alternations=1000, passes=3)
     runtime_int8.collect(record, epochs=2, images=12_288)
     runtime_parity.collect(record, settings=1000)
     days = (*runtime_traces.TUNED, runtime_traces.UNSEEN)
@@ -62,11 +62,12 @@ a fifth are above 1 (not asked). A mismatch is an exit that differs between torc
 a logit that is more than 1e-4 apart (`apart` is the most). `behind`: nodes of later trunks and heads that
 ONNX Runtime's profiler saw, over all exits.
 
-`overheads.csv`: microseconds of one image, least round median of six loads, one thread. `cut` is the exit
-as one graph cut by hand, `fused` the file that stops by itself, both called with tied arrays; `staged` is
-`Runtime.run` with everything that it checks and returns; `part` is what is missing from the exit before as
-one graph, run after that exit, and `resume` is `Progress.resume` there. The headline is the worst level after
-10 µs for each exit decided (fused), each session call beyond the first (staged) or one call (resume).
+`overheads.csv`: microseconds of one image, one thread: the least round median of six loads in each of three
+passes. `cut` is the exit as one graph cut by hand, `fused` the file that stops by itself, both called with
+tied arrays; `staged` is `Runtime.run` with everything that it checks and returns; `part` is what is missing
+from the exit before as one graph, run after that exit, and `resume` is `Progress.resume` there. The headline
+is the worst level after 10 µs for each exit decided (fused), each session call beyond the first (staged) or
+one call (resume).
 `switches.csv`: median of the first answer at a level after one at another, less the next answer there;
 `reload_us` is what loading the model of the level takes instead. `weights_added` says whether a switch loaded
 anything.
