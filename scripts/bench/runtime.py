@@ -26,7 +26,7 @@ def collect(record: Record) -> None:
 
 def collect_quick(record: Record) -> None:
     runtime_overhead.collect(record, rounds=3, alternations=100, mixed=5)
-    runtime_int8.collect(record, epochs=1, images=640, data="digits")
+    runtime_int8.collect(record, epochs=1, images=640)
     runtime_parity.collect(record, settings=50, mixed=3)
     runtime_governor.collect(record, names=("slowdown", "charge"), sequences=500)
     runtime_fuzz.collect(record, bundles=120)

@@ -22,16 +22,19 @@ __all__ = ["FILE", "collect", "markdown"]
 
 FILE = "int8.csv"
 FAMILIES = ("mobile", "shuffle", "lowrank", "squeeze", "xception", "msdnet", "mixed")
-LEAST_MACS, MOST_MACS = 3e6, 12e6
+QUICK = FAMILIES[:3]
+MACS, QUICK_MACS = (3e6, 12e6), (3e4, 5e5)  # least and most; digits are much smaller
 
 
-def collect(record: Record, *, epochs: int, images: int | None, data: str = "fashion-mnist") -> None:
+def collect(record: Record, *, epochs: int, images: int | None) -> None:
     """A row for each family, whose network is trained shortly: int8 loses what it loses at any accuracy."""
     done = {row["family"] for row in record.rows(FILE)}
-    loaded = load_data(data) if done != set(FAMILIES) else None
-    for family in FAMILIES:
-        if family not in done and loaded is not None:
-            record.add(FILE, _row(family, loaded, epochs, images))
+    families = [family for family in (QUICK if record.quick else FAMILIES) if family not in done]
+    data = load_data("digits" if record.quick else "fashion-mnist") if families else None
+    for family in families:
+        assert data is not None
+        macs = QUICK_MACS if record.quick else MACS
+        record.add(FILE, _row(family, data, macs=macs, epochs=epochs, images=images))
 
 
 def markdown(rows: list[Row]) -> str:
@@ -50,10 +53,12 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _row(family: str, data: Data, epochs: int, images: int | None) -> dict[str, object]:
+def _row(
+    family: str, data: Data, *, macs: tuple[float, float], epochs: int, images: int | None
+) -> dict[str, object]:
     space = load_space(f"search_spaces.{family}:space")
     assert isinstance(space, SearchSpace)
-    graph = space.graph(_sampled(space.at(data.input_shape, data.num_classes)))
+    graph = space.graph(_sampled(space.at(data.input_shape, data.num_classes), *macs))
     model = Model(graph)
     fit(model, data, TrainConfig(epochs=epochs, images=images, learning_rate=0.03))
     sizes: dict[str, int] = {}
@@ -65,14 +70,14 @@ def _row(family: str, data: Data, epochs: int, images: int | None) -> dict[str, 
     return {"family": family, "macs": Cost.of(graph).macs, **found, **sizes}
 
 
-def _sampled(space: SearchSpace) -> Architecture:
+def _sampled(space: SearchSpace, least: float, most: float) -> Architecture:
     """The first random network of a middling size."""
     rng = Random(0)
     for _ in range(5000):
         architecture = space.sample(rng)
-        if LEAST_MACS <= Cost.of(space.graph(architecture)).macs <= MOST_MACS:
+        if least <= Cost.of(space.graph(architecture)).macs <= most:
             return architecture
-    raise ValueError(f"{space.name} must have networks of {LEAST_MACS:g} to {MOST_MACS:g} MACs, but has none")
+    raise ValueError(f"{space.name} must have networks of {least:g} to {most:g} MACs, but has none")
 
 
 def _sizes(model: Model, data: Data) -> dict[str, int]:
