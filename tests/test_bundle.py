@@ -31,6 +31,7 @@ def _model(name):
 
 
 MODEL, FILES = _model("tiny")
+LATENCY = Latency(p50_ms=0.25, p95_ms=0.5, spread=0.1, runs=50, target="a chip, 1 thread")
 BUNDLE = Bundle(
     input_shape=(1, 8, 8),
     classes=("no", "yes"),
@@ -41,7 +42,7 @@ BUNDLE = Bundle(
             exit=0,
             accuracy=0.75,
             macs=1200,
-            latency=Latency(p50_ms=0.25, p95_ms=0.5, spread=0.1, runs=50, target="a chip, 1 thread"),
+            latency=LATENCY,
             energy_mj=0.5,
             energy_source="declared: 2W",
         ),
@@ -50,16 +51,8 @@ BUNDLE = Bundle(
             exit=1,
             accuracy=1.0,
             macs=4000,
-            latency=Latency(
-                p50_ms=0.75,
-                p95_ms=1.5,
-                low_ms=0.7,
-                high_ms=0.8,
-                spread=0.2,
-                runs=40,
-                slowdown=1.5,
-                power_w=2.5,
-                target="a chip, 1 thread",
+            latency=replace(
+                LATENCY, p50_ms=0.75, p95_ms=1.5, low_ms=0.7, high_ms=0.8, runs=40, slowdown=1.5, power_w=2.5
             ),
             thresholds=(0.5,),
             keeps_budget=True,

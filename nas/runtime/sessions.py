@@ -40,7 +40,7 @@ def tensor_names(session: ort.InferenceSession) -> tuple[list[str], list[str]]:
 class BoundCall:
     """A session tied to arrays for good: it reads some of them and writes others, whenever it is called.
 
-    That saves looking up and allocating, half of what a small call costs beside its computation.
+    That saves looking up and allocating, which small networks feel.
     """
 
     def __init__(self, session: ort.InferenceSession, arrays: Arrays, name: str = "") -> None:

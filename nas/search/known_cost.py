@@ -48,7 +48,7 @@ class KnownCost(Proposer):
 
     def propose(self, problem: Problem, history: History, rng: Random) -> Architecture | None:
         # Matrices of some hundred rows are no work for two threads: where a training has the other core, they
-        # wait for each other, up to ten times as long. One also adds in the same order on every machine.
+        # wait for each other. One also adds in the same order on every machine.
         with threadpool_limits(limits=1, user_api="blas"):
             return self._proposed(problem, history, rng)
 
