@@ -52,7 +52,15 @@ BUNDLE = Bundle(
             accuracy=1.0,
             macs=4000,
             latency=replace(
-                LATENCY, p50_ms=0.75, p95_ms=1.5, low_ms=0.7, high_ms=0.8, runs=40, slowdown=1.5, power_w=2.5
+                LATENCY,
+                p50_ms=0.75,
+                p95_ms=1.5,
+                low_ms=0.7,
+                high_ms=0.8,
+                spread=0.2,
+                runs=40,
+                slowdown=1.5,
+                power_w=2.5,
             ),
             thresholds=(0.5,),
             keeps_budget=True,
