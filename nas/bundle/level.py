@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, Self, final
 
 from nas.bundle import fields
+from nas.errors import BundleError
 
 __all__ = ["Latency", "Level", "check_dial", "check_level", "undominated"]
 
@@ -95,6 +96,14 @@ class Level:
     thresholds: tuple[float, ...] | None = None
     keeps_budget: bool | None = None
     """Whether the upper bound of the latency kept the budget; None where no latency is limited here."""
+
+    @property
+    def measured(self) -> Latency:
+        """The latency; `BundleError` where the bundle was exported without a target."""
+        if self.latency is None:
+            got = f"{self.model} exit {self.exit} has none"
+            raise BundleError(f"a level must have a measured latency, but {got}; export with a target")
+        return self.latency
 
     def to_json(self) -> dict[str, Any]:
         """The level as an entry of bundle.json."""

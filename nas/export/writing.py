@@ -63,7 +63,8 @@ def export(
         raise BundleError("int8 is kept where it is faster, but no target was given; give one to time on")
     tell = progress or _silent
     draft = Draft(models, data, config=config, architectures=architectures or {}, tell=tell)
-    bundle = draft.bundle()
+    bundle = replace(draft.bundle(), governor=config.governor)
+    Governor.of(bundle)  # so that what is no governor is found before anything is measured
     with tempfile.TemporaryDirectory() as scratch:
         runtime = Runtime(write_bundle(Path(scratch, "draft"), bundle, draft.files))
         draft.check(runtime)
@@ -87,10 +88,9 @@ def export(
         models=tuple(model for model in bundle.models if model.name in kept),
         levels=dial_levels(exits),
         certificate=_certificate(budget, conditions) if target else None,
-        governor=config.governor,
         provenance=origin,
     )
-    Governor.of(bundle)  # so that settings that fit no level are found before anything is written
+    Governor.of(bundle)  # of which the dial must fit the levels that are left
     return write_bundle(folder, bundle, files)
 
 

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from nas.bundle import Latency, Level
-from nas.errors import BundleError
 from nas.runtime.policy import Choice, Memory, Policy, Situation, check_range, energy_mj, percent, short
 
 __all__ = ["Deadline", "EnergyUntil"]
@@ -63,7 +61,9 @@ class Deadline(Policy):
             return Choice(situation.top, "no deadline", memory)
         slowdown = float(memory["mean"]) + self.caution * math.sqrt(float(memory["variance"]))
         fitting = [
-            place for place, level in enumerate(situation.levels) if _p95_ms(level) * slowdown <= deadline_ms
+            place
+            for place, level in enumerate(situation.levels)
+            if level.measured.p95_ms * slowdown <= deadline_ms
         ]
         reason = f"slow-down {short(slowdown)}, deadline {short(deadline_ms)} ms"
         position = max(fitting, default=0)
@@ -79,7 +79,7 @@ class Deadline(Policy):
         if latency_ms is None:
             return {"mean": mean, "variance": variance, "moved": moved}
         predicted = variance + max(self.process_noise**2, moved)
-        surprise = min(_MOST_SLOWDOWN, latency_ms / _p50_ms(situation.ran)) - mean
+        surprise = min(_MOST_SLOWDOWN, latency_ms / situation.ran.measured.p50_ms) - mean
         gain = predicted / (predicted + (self.noise * mean) ** 2)
         if surprise**2 > 9 * (predicted + (self.noise * mean) ** 2):
             # No noise: the device has changed, and all that is known of it now is one observation.
@@ -239,18 +239,3 @@ def _frontier(energies: Sequence[float], accuracies: Sequence[float]) -> list[in
             hull.pop()
         hull.append(place)
     return hull
-
-
-def _p50_ms(level: Level) -> float:
-    return _latency(level).p50_ms
-
-
-def _p95_ms(level: Level) -> float:
-    return _latency(level).p95_ms
-
-
-def _latency(level: Level) -> Latency:
-    if level.latency is None:
-        got = f"{level.model} exit {level.exit} has none"
-        raise BundleError(f"a level must have a measured latency, but {got}; export with a target")
-    return level.latency

@@ -14,7 +14,7 @@ from typing import Any, final
 import psutil
 
 from nas.bundle import Level
-from nas.errors import BundleError, DataError
+from nas.errors import DataError
 
 __all__ = ["RecordedTrace", "SignalSource", "Signals", "SyntheticBattery", "SystemSignals"]
 
@@ -150,14 +150,12 @@ class SyntheticBattery(SignalSource):
 
     def use(self, level: Level, runs: int = 1) -> SyntheticBattery:
         """The battery after `runs` inferences at a level, one after the other."""
-        if level.latency is None:
-            got = f"{level.model} exit {level.exit} has none"
-            raise BundleError(f"a level must have a measured latency, but {got}; export with a target")
-        energy_mj = level.latency.p50_ms * self.power_w if level.energy_mj is None else level.energy_mj
+        latency = level.measured
+        energy_mj = latency.p50_ms * self.power_w if level.energy_mj is None else level.energy_mj
         return replace(
             self,
             used_mj=min(self.capacity_mj, self.used_mj + runs * energy_mj),
-            time_s=self.time_s + runs * level.latency.p50_ms / 1000,
+            time_s=self.time_s + runs * latency.p50_ms / 1000,
         )
 
     def read(self) -> Signals:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple, final
 
-from nas.bundle import Latency, Level
-from nas.errors import BundleError
+from nas.bundle import Level
 from nas.runtime.policy import check_range, energy_mj
 from nas.simulation.trace import Moment
 
@@ -116,13 +115,13 @@ class Device:
     def latency_ms(self, level: Level, moment: Moment, throttled: bool) -> float:
         """The median time of an inference at a level."""
         slowdown = self.throttle_slowdown if throttled else 1.0
-        return _latency(level).p50_ms * moment.slowdown * slowdown
+        return level.measured.p50_ms * moment.slowdown * slowdown
 
     def in_time(self, level: Level, moment: Moment, throttled: bool) -> float:
         """The share of the inferences of a moment that keep its deadline."""
         if moment.deadline_ms is None:
             return 1.0
-        latency = _latency(level)
+        latency = level.measured
         spread = math.log(max(latency.p95_ms / latency.p50_ms, 1 + 1e-9)) / _P95
         late = math.log(moment.deadline_ms / self.latency_ms(level, moment, throttled))
         return NormalDist().cdf(late / spread)
@@ -155,10 +154,3 @@ class Device:
         answered = moment.requests * self.in_time(level, moment, throttled)
         after = State(charge - taken, min(self.most_heat, cool + heat))
         return after, Outcome(answered, moment.requests - answered, level.accuracy, latency_ms)
-
-
-def _latency(level: Level) -> Latency:
-    if level.latency is None:
-        got = f"{level.model} exit {level.exit} has none"
-        raise BundleError(f"a level must have a measured latency, but {got}; export with a target")
-    return level.latency
