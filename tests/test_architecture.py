@@ -29,7 +29,7 @@ FLOORS = (
     ("net", "stored"),
     ("space", "layers"),
     ("cost", "budget", "pareto", "bundle", "onnx"),
-    ("data", "runtime"),
+    ("data", "cascade", "runtime"),
     ("simulation",),
     ("latency", "search"),
     ("model",),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nas.bundle import Readout
 from nas.bundle.readout import COMBINATIONS, CONFIDENCES
-from nas.export import decide
+from nas.cascade import decide
 from nas.graph import Graph
 from nas.model import Model
 from nas.onnx import fused_model, onnx_model, quantized_model, shipped_segments

@@ -1,9 +1,7 @@
 """Write trained networks as one bundle of ONNX files, checked and measured in the runtime that ships."""
 
-from nas.export.cascade import CascadeAnswer as CascadeAnswer
-from nas.export.cascade import decide as decide
 from nas.export.draft import ExportConfig as ExportConfig
 from nas.export.executorch import write_executorch as write_executorch
 from nas.export.writing import export as export
 
-__all__ = ["CascadeAnswer", "ExportConfig", "decide", "export", "write_executorch"]
+__all__ = ["ExportConfig", "export", "write_executorch"]

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from nas.budget import Budget
 from nas.bundle import Bundle, Level, Readout
+from nas.cascade import with_temperatures
 from nas.data import Data
 from nas.export.entries import Entry, model_entry, quantized_entry
 from nas.export.measuring import MeasuredExit, measured_exits
 from nas.export.parity import check_fused, check_parity
-from nas.export.temperature import with_temperatures
 from nas.graph import Graph
 from nas.latency import DeclaredEnergy, Target
 from nas.model import Model

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.bundle import BundleModel, Level
+from nas.cascade import decide
 from nas.errors import BundleError
-from nas.export.cascade import decide
 from nas.runtime import FusedModel, Runtime
 
 __all__ = ["check_fused", "check_parity"]

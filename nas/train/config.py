@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType, NoneType
 from typing import Any, final
 
+from nas.bundle import Readout
 from nas.errors import StudyError
 from nas.train.augmentation import AUGMENTATIONS
-from nas.train.losses import EXIT_LOSSES
+from nas.train.distillation import TEACHERS
+from nas.train.equilibrium import GRADIENTS
+from nas.train.losses import ANSWERS, EXIT_LOSSES
 
 __all__ = ["TrainConfig"]
 
@@ -45,6 +48,16 @@ class TrainConfig:
     """A name in `nas.train.augmentation.AUGMENTATIONS`, or `auto`: what the data's name stands for."""
     exit_loss: str = "sum"
     """A name in `nas.train.losses.EXIT_LOSSES`."""
+    combine: str = "last"
+    """A name in `nas.train.losses.ANSWERS`: with `sum` exits are additive, each corrects those before."""
+    gradients: str = "sum"
+    """A name in `nas.train.equilibrium.GRADIENTS`."""
+    distill: str = "none"
+    """A name in `nas.train.distillation.TEACHERS` of whom exits learn beside the labels, or `none`."""
+    distill_weight: float = 1.0
+    """How much that counts at each exit, where the labels count 1."""
+    distill_temperature: float = 2.0
+    """What logits are divided by for it."""
     ema_decay: float = 0.0
     """Share kept, at each step, of a moving average of the weights, which then is the result; 0 for none."""
     seed: int = 0
@@ -68,6 +81,11 @@ class TrainConfig:
             "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 to below 1"),
             "augment": (self.augment in ("auto", *AUGMENTATIONS), _one_of(("auto", *AUGMENTATIONS))),
             "exit_loss": (self.exit_loss in EXIT_LOSSES, _one_of(tuple(EXIT_LOSSES))),
+            "combine": (self.combine in ANSWERS, _one_of(tuple(ANSWERS))),
+            "gradients": (self.gradients in GRADIENTS, _one_of(tuple(GRADIENTS))),
+            "distill": (self.distill in ("none", *TEACHERS), _one_of(("none", *TEACHERS))),
+            "distill_weight": (0 <= self.distill_weight < math.inf, "at least 0"),
+            "distill_temperature": (0 < self.distill_temperature < math.inf, "above 0"),
             "ema_decay": (0 <= self.ema_decay < 1, "from 0 to below 1"),
             "seed": (self.seed >= 0, "at least 0"),
             "threads": (self.threads >= 1, "at least 1"),
@@ -76,6 +94,11 @@ class TrainConfig:
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise StudyError(f"{name} must be {rule}, but got {getattr(self, name)!r}; change it")
+
+    @property
+    def readout(self) -> Readout:
+        """How the heads of a network trained so answer."""
+        return Readout(combine=self.combine)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

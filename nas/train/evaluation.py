@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nas.bundle import Readout
+from nas.cascade import combined_logits
 from nas.errors import DataError, TrainingError
 from nas.model import Model
 
@@ -28,8 +30,13 @@ def predict(model: Model, images: NDArray[np.uint8], batch_size: int = 256) -> l
     return [np.concatenate(exit) for exit in zip(*parts, strict=True)]
 
 
-def accuracies(model: Model, x: NDArray[np.uint8], y: NDArray[np.int64]) -> tuple[float, ...]:
-    """Share of images whose largest logit is their label's, by exit; TrainingError if one is not finite."""
+def accuracies(
+    model: Model, x: NDArray[np.uint8], y: NDArray[np.int64], readout: Readout | None = None
+) -> tuple[float, ...]:
+    """Share of images whose largest logit is their label's, by exit; TrainingError if one is not finite.
+
+    Exits answer by the read-out, without one by the logits of their own heads.
+    """
     exits = predict(model, x)
     for exit, logits in enumerate(exits):
         wrong = np.count_nonzero(~np.isfinite(logits).all(axis=1))
@@ -38,4 +45,5 @@ def accuracies(model: Model, x: NDArray[np.uint8], y: NDArray[np.int64]) -> tupl
                 f"logits must be finite, but at exit {exit} those of {wrong} of {len(x)} images are not; "
                 "lower the learning rate or train for more steps"
             )
-    return tuple(float((logits.argmax(axis=1) == y).mean()) for logits in exits)
+    answers = combined_logits(exits, readout) if readout else exits
+    return tuple(float((logits.argmax(axis=1) == y).mean()) for logits in answers)

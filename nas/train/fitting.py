@@ -22,7 +22,7 @@ from nas.train.augmentation import augment, augmentation_for
 from nas.train.config import TrainConfig
 from nas.train.evaluation import accuracies
 from nas.train.history import Epoch, History
-from nas.train.losses import EXIT_LOSSES
+from nas.train.lesson import Lesson
 from nas.train.state import TrainingState
 from nas.train.threads import torch_threads
 
@@ -36,6 +36,7 @@ def fit(
     data: Data,
     config: TrainConfig,
     *,
+    teacher: Model | None = None,
     checkpoint: Path | str | None = None,
     until: int | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -44,7 +45,8 @@ def fit(
 
     The model normalizes by their mean and deviation. With `checkpoint`, that file is written after every
     epoch, and a training that it holds is continued: the result is the same as without the interruption. It
-    stops after `until` epochs of those of the config, if that is given.
+    stops after `until` epochs of those of the config, if that is given. The `teacher`, for `distill` with
+    that name, teaches what its last exit says of the same images.
     """
     graph, path = model.graph, Path(checkpoint) if checkpoint else None
     if (graph.input_shape, graph.num_classes) != (data.input_shape, data.num_classes):
@@ -53,14 +55,22 @@ def fit(
             f"but it is for images {graph.input_shape} of {graph.num_classes} classes, "
             f"and {data.name} has {data.input_shape} of {data.num_classes}; use space.at"
         )
+    lesson = Lesson(config, graph, teacher)
     model.set_normalization(data.mean, data.std)
     with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
         state = TrainingState(model, config)
-        key = {"graph": graph.id, "data": data.hash, **config.to_json(), "threads": None}
+        key = {
+            "graph": graph.id,
+            "data": data.hash,
+            **config.to_json(),
+            "threads": None,
+            "teacher": lesson.teacher_hash,
+        }
         epochs = state.load(path, key) if path and path.exists() else []
         for number in range(len(epochs), min(until or config.epochs, config.epochs)):
-            loss = _train_epoch(state, data, config, number)
-            epochs.append(Epoch(number, loss, accuracies(state.result, data.x_val, data.y_val)))
+            loss = _train_epoch(state, data, lesson, number)
+            found = accuracies(state.result, data.x_val, data.y_val, config.readout)
+            epochs.append(Epoch(number, loss, found))
             if path:
                 state.save(path, key, epochs)
             if on_epoch:
@@ -71,8 +81,9 @@ def fit(
     return History(tuple(epochs))
 
 
-def _train_epoch(state: TrainingState, data: Data, config: TrainConfig, number: int) -> float:
+def _train_epoch(state: TrainingState, data: Data, lesson: Lesson, number: int) -> float:
     """One pass over the training images; the mean loss."""
+    config = lesson.config
     seed = int(np.random.SeedSequence((config.seed, number)).generate_state(1, np.uint64)[0])
     torch.manual_seed(seed)  # for dropout
     draws = torch.Generator().manual_seed(seed)
@@ -80,7 +91,7 @@ def _train_epoch(state: TrainingState, data: Data, config: TrainConfig, number: 
     losses = []
     steps = _steps(data, config)
     for step, (x, y) in enumerate(_batches(data, config, draws)):
-        loss = EXIT_LOSSES[config.exit_loss](state.model(x), y, config.label_smoothing)
+        loss = lesson.loss(state.model(x), x, y)
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise TrainingError(

@@ -17,6 +17,7 @@ from nas.errors import SpaceError, StudyError
 from nas.model import Model
 from nas.stored import read_tensors, write_tensors
 from nas.train.config import TrainConfig
+from nas.train.equilibrium import GRADIENTS
 from nas.train.history import Epoch, History
 
 __all__ = ["TrainingState"]
@@ -31,6 +32,8 @@ class TrainingState:
     def __init__(self, model: Model, config: TrainConfig) -> None:
         self.model = model
         self.optimizer = _optimizer(model, config)
+        shares, named = GRADIENTS[config.gradients](model.graph), dict(model.named_parameters())
+        self._shares = [(named[name], share) for name, share in shares.items() if share < 1]
         self.average: AveragedModel | None = None
         if config.ema_decay:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
@@ -46,6 +49,9 @@ class TrainingState:
             group["lr"] = learning_rate
         self.optimizer.zero_grad()
         loss.backward()
+        for parameter, share in self._shares:
+            if parameter.grad is not None:
+                parameter.grad.mul_(share)
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.model)

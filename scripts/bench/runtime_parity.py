@@ -14,7 +14,7 @@ import runtime_networks as networks
 from record import Record, Row
 
 from nas.bundle import Level, Readout
-from nas.export import decide
+from nas.cascade import decide
 from nas.model import Model
 from nas.runtime import FusedModel, Runtime
 from nas.train import predict

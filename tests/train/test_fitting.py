@@ -69,6 +69,7 @@ def test_digits_are_learned() -> None:
         {"optimizer": "adamw", "learning_rate": 0.01},
         {"ema_decay": 0.8, "exit_loss": "weighted"},
         {"momentum": 0.0},
+        {"combine": "sum", "gradients": "equilibrium", "distill": "ensemble"},
     ],
     ids=str,
 )

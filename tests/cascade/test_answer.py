@@ -7,8 +7,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from nas.bundle import Readout
-from nas.export import decide
-from nas.export.temperature import fitted_temperature, with_temperatures
+from nas.cascade import decide, fitted_temperature, with_temperatures
 
 RNG = np.random.default_rng(0)
 HEADS = [RNG.normal(size=(50, 5)).astype(np.float32) * (1 + k) for k in range(3)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.bundle import Readout
-from nas.export.cascade import combined_logits
+from nas.cascade.answer import combined_logits
 
 __all__ = ["fitted_temperature", "with_temperatures"]
 

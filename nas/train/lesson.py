@@ -1,0 +1,78 @@
+"""What a network is taught at each step, from the settings of its training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from nas.errors import StudyError
+from nas.graph import Graph
+from nas.model import Model
+from nas.train.config import TrainConfig
+from nas.train.distillation import TEACHERS, distillation_loss
+from nas.train.losses import ANSWERS, EXIT_LOSSES
+
+__all__ = ["Lesson"]
+
+
+@final
+class Lesson:
+    """The loss of a training, whose teacher, if it has one, sees the same images."""
+
+    def __init__(self, config: TrainConfig, graph: Graph, teacher: Model | None) -> None:
+        _check_teacher(config, graph, teacher)
+        self.config = config
+        self._teacher = teacher if config.distill == "teacher" else None
+        if self._teacher is not None:
+            self._teacher.eval()
+
+    @property
+    def teacher_hash(self) -> str | None:
+        """What tells one teacher from another, None where there is none."""
+        if self._teacher is None:
+            return None
+        digest = hashlib.sha256(self._teacher.graph.id.encode())
+        for name, values in sorted(self._teacher.weights().items()):
+            digest.update(name.encode())
+            digest.update(values.tobytes())
+        return digest.hexdigest()[:16]
+
+    def loss(self, logits: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """One number, from the logits (N, K) of all heads, images (N, C, H, W) and their labels (N,)."""
+        config = self.config
+        answers = ANSWERS[config.combine](logits)
+        loss = EXIT_LOSSES[config.exit_loss](answers, y, config.label_smoothing)
+        if config.distill == "none":
+            return loss
+        target = TEACHERS[config.distill](answers, self._taught(x), config.distill_temperature)
+        taught = distillation_loss(answers, target, config.distill_temperature)
+        return loss + config.distill_weight * taught
+
+    def _taught(self, x: Tensor) -> Tensor | None:
+        if self._teacher is None:
+            return None
+        with torch.no_grad():
+            logits: Tensor = self._teacher(x)[-1]
+        return logits
+
+
+def _check_teacher(config: TrainConfig, graph: Graph, teacher: Model | None) -> None:
+    if (config.distill == "teacher") != (teacher is not None):
+        found = "none" if teacher is None else f"one with distill={config.distill!r}"
+        raise StudyError(
+            f"a teacher must be given with distill='teacher', and only then, but got {found}; "
+            "change one of both"
+        )
+    if teacher is None:
+        return
+    wanted = graph.input_shape, graph.num_classes
+    found_shape = teacher.graph.input_shape, teacher.graph.num_classes
+    if found_shape != wanted:
+        raise StudyError(
+            f"a teacher must have the network's image shape and classes, {wanted}, but has {found_shape}; "
+            "train one on the same data"
+        )
