@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas.bundle import Readout
 
-__all__ = ["CascadeAnswer", "combined_logits", "decide"]
+__all__ = ["CascadeAnswer", "combined_logits", "decide", "exit_answers"]
 
 _Floats = NDArray[np.float64]
 
@@ -52,9 +52,21 @@ def decide(
     return result
 
 
+def exit_answers(heads: Sequence[NDArray[np.float32]], readout: Readout) -> list[CascadeAnswer]:
+    """What each exit answers where all heads before it were asked, by the logits of each head by itself."""
+    count, classes = heads[0].shape
+    memory = _Memory(np.zeros((count, classes)), np.zeros(count))
+    answers = []
+    for k, own in enumerate(heads):
+        logits, shares, memory = _combined(own.astype(np.float64), readout, memory, exit=k)
+        sure = _confidence(readout, shares, memory.agreeing, exits=len(heads))
+        answers.append(CascadeAnswer(logits, sure, np.full(count, k)))
+    return answers
+
+
 def combined_logits(heads: Sequence[NDArray[np.float32]], readout: Readout) -> list[_Floats]:
-    """What each exit answers, (N, K), by the logits of each head by itself."""
-    return [decide(heads, readout, exit=exit).logits for exit in range(len(heads))]
+    """The logits of these, (N, K)."""
+    return [answer.logits for answer in exit_answers(heads, readout)]
 
 
 @final

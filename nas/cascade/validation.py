@@ -1,0 +1,125 @@
+"""What the exits of a network say of labeled images: all that thresholds are solved from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.bundle import Readout
+from nas.cascade.answer import exit_answers
+from nas.errors import DataError
+
+__all__ = ["Validation"]
+
+_UNEVEN = 10  # images of the most frequent class for each of the rarest, from which on it is said
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """How sure each exit is of each image, (N, exits), whether it is right, and how much an image counts.
+
+    Weights (N,) add up to 1. `asks_all` says that every head must run for those behind it to answer.
+    """
+
+    confidence: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    asks_all: bool = False
+    never: float = 2.0
+    """The threshold that no confidence reaches: of an exit that is not asked, or is to no effect."""
+
+    @classmethod
+    def of(
+        cls,
+        heads: Sequence[NDArray[np.float32]],
+        labels: NDArray[np.integer],
+        readout: Readout | None = None,
+        *,
+        class_shares: Sequence[float] | None = None,
+    ) -> Self:
+        """From the logits (N, K) of each head by itself, the labels (N,) and how the heads answer.
+
+        Images count alike, or, where the device will see other shares of the K classes than these images
+        have, such that each class has its share of `class_shares`.
+        """
+        readout = readout or Readout()
+        _check(heads, labels)
+        answers, patient = exit_answers(heads, readout), readout.confidence == "patience"
+        return cls(
+            confidence=np.stack([answer.confidence for answer in answers], axis=1),
+            right=np.stack([answer.logits.argmax(axis=1) == labels for answer in answers], axis=1),
+            weights=_weights(labels, heads[0].shape[1], class_shares),
+            asks_all=readout.needs_all_heads or patient,
+            never=1.0 if patient else 2.0,  # an exit that is not asked would not count as one that agrees
+        )
+
+    @property
+    def exits(self) -> int:
+        return int(self.right.shape[1])
+
+    @property
+    def images(self) -> float:
+        """So many images of equal weight tell as much (Kish's effective sample size)."""
+        return float(1 / np.square(self.weights).sum())
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Of every exit."""
+        return tuple((self.weights @ self.right).tolist())
+
+
+def _check(heads: Sequence[NDArray[np.float32]], labels: NDArray[np.integer]) -> None:
+    """`DataError` for what no threshold can be learned from."""
+    count, classes = heads[0].shape
+    if len(labels) != count or any(head.shape != (count, classes) for head in heads):
+        shapes = [head.shape for head in heads]
+        raise DataError(
+            f"each head must tell of each label's image, but got {shapes} for {len(labels)} labels; "
+            "give logits and labels of the same images"
+        )
+    if count < len(heads):
+        raise DataError(
+            f"validation must have at least as many images as the network has exits, {len(heads)}, "
+            f"but has {count}; keep more images for it"
+        )
+    found = np.unique(labels)
+    if len(found) == 1 < classes:
+        raise DataError(
+            f"validation must have images of several classes, but all {count} are of class {found[0]}, of "
+            "which any exit may be sure; keep images of the others too"
+        )
+    if not all(np.isfinite(head).all() for head in heads):
+        raise DataError("logits must be finite, but some are not; train the network again")
+
+
+def _weights(
+    labels: NDArray[np.integer], classes: int, shares: Sequence[float] | None
+) -> NDArray[np.float64]:
+    counts = np.bincount(labels, minlength=classes)
+    if shares is None:
+        rare, most = int(counts.argmin()), int(counts.argmax())
+        if counts[most] > _UNEVEN * counts[rare]:
+            warnings.warn(
+                f"thresholds hold for images like those of validation, of which {counts[most]} are of class "
+                f"{most} and {counts[rare]} of class {rare}; give class_shares if the device sees others",
+                stacklevel=3,
+            )
+        return np.full(len(labels), 1 / len(labels))
+    wanted = np.asarray(shares, np.float64)
+    if wanted.shape != (classes,) or not (wanted >= 0).all() or not 0 < wanted.sum() < np.inf:
+        raise DataError(
+            f"class_shares must be a number of at least 0 for each of {classes} classes, but got {shares}; "
+            "give such ones"
+        )
+    if missing := np.flatnonzero((wanted > 0) & (counts == 0)).tolist():
+        rule = "a class with a share must have validation images"
+        raise DataError(f"{rule}, but class {missing[0]} has none; keep some")
+    each = wanted / wanted.sum() / np.maximum(counts, 1)
+    weights: NDArray[np.float64] = each[labels]
+    return weights

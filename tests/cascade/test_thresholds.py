@@ -1,0 +1,166 @@
+"""Thresholds from a budget: near the best there are, held by other images, and what goes wrong is said."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nas.bundle import Readout
+from nas.cascade import CascadeCost, Validation, accuracy_reaching, cascade_at, cost_within, decide
+from nas.errors import BudgetError, DataError, SpaceError
+
+CLASSES = 5
+COSTS = CascadeCost("macs", (10.0, 15.0, 40.0), (3.0, 3.0, 5.0))
+Images = tuple[list[NDArray[np.float32]], NDArray[np.int64]]
+
+
+def images(count: int, seed: int = 0, exits: int = 3) -> Images:
+    """Heads of rising quality that see images of different difficulty, and the labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, count)
+    hardness = rng.uniform(0.2, 3, (count, 1))
+    signal = np.eye(CLASSES)[labels] * 2.5
+    shared = rng.normal(size=(count, CLASSES)) * hardness
+    heads = [
+        (signal + (shared + rng.normal(size=(count, CLASSES)) * hardness) / (1 + exit)).astype(np.float32)
+        for exit in range(exits)
+    ]
+    return heads, labels
+
+
+def validation(count: int, seed: int = 0, readout: Readout | None = None) -> Validation:
+    return Validation.of(*images(count, seed), readout)
+
+
+def test_near_the_best_of_all_thresholds() -> None:
+    """Beside every pair of 25 thresholds, among them those that ask no head."""
+    found = validation(400)
+    tried = [
+        np.append(np.quantile(found.confidence[:, exit], np.linspace(0, 1, 24)), 2.0) for exit in range(2)
+    ]
+    all_points = [cascade_at(found, COSTS, pair) for pair in product(*tried)]
+    for budget in (20.0, 25.0, 30.0, 40.0, 60.0):
+        best = max(point.accuracy for point in all_points if point.cost <= budget)
+        cascade = cost_within(found, COSTS, budget, sigmas=0)
+        assert cascade.cost <= budget
+        assert cascade.accuracy >= best - 0.006, budget
+    for accuracy in (0.7, 0.8, 0.85):
+        least = min(point.cost for point in all_points if point.accuracy >= accuracy)
+        cascade = accuracy_reaching(found, COSTS, accuracy, sigmas=0)
+        assert cascade.accuracy >= accuracy
+        assert cascade.cost <= least * 1.05, accuracy
+
+
+@pytest.mark.parametrize("combine", ["last", "sum", "mean"])
+@pytest.mark.parametrize("confidence", ["max_probability", "entropy", "patience"])
+def test_what_is_said_is_what_a_cascade_does(combine: str, confidence: str) -> None:
+    readout = Readout(combine=combine, confidence=confidence, temperatures=(2.0, 1.5, 1.0))
+    heads, labels = images(500)
+    found = Validation.of(heads, labels, readout)
+    # Combined exits and patience run all heads, so the first exit costs less than the others by much.
+    for budget in (16.0, 35.0, 50.0, 1e9):
+        cascade = cost_within(found, COSTS, budget)
+        answer = decide(heads, readout, exit=cascade.exit, thresholds=cascade.thresholds)
+        assert (answer.logits.argmax(1) == labels).mean() == pytest.approx(cascade.accuracy)
+        shares = np.bincount(answer.exits, minlength=3) / len(labels)
+        np.testing.assert_allclose(shares, cascade.shares)
+        asked = [limit <= 1 or combine != "last" for limit in cascade.thresholds]
+        leaving = COSTS.leaving(asked)
+        assert leaving[answer.exits].mean() == pytest.approx(cascade.cost)
+        assert leaving[answer.exits].max() == cascade.most
+
+
+def test_the_margin_keeps_other_images_within_the_budget() -> None:
+    budget, kept = 30.0, []
+    for seed in range(40):
+        cascade = cost_within(validation(300, seed), COSTS, budget)
+        other = cascade_at(validation(20000, 1000 + seed), COSTS, cascade.thresholds)
+        kept.append(other.cost <= budget)
+        assert cascade.cost + cascade.margin <= budget
+        assert cascade.cost + cascade.margin > 0.97 * budget, "no more is left over than must be"
+    assert sum(kept) >= 35, "95 of 100"
+
+
+def test_an_accuracy_is_kept_by_other_images() -> None:
+    kept = []
+    for seed in range(40):
+        cascade = accuracy_reaching(validation(300, seed), COSTS, 0.75)
+        kept.append(cascade_at(validation(20000, 1000 + seed), COSTS, cascade.thresholds).accuracy >= 0.75)
+    assert sum(kept) >= 35
+
+
+def test_a_head_that_does_not_pay_is_not_asked() -> None:
+    """One that is dear, and as good as guessing."""
+    heads, labels = images(600)
+    heads[1] = np.random.default_rng(0).normal(size=heads[1].shape).astype(np.float32)
+    dear = CascadeCost("macs", (10.0, 15.0, 40.0), (3.0, 30.0, 5.0))
+    cascade = cost_within(Validation.of(heads, labels), dear, 45.0)
+    assert cascade.thresholds[1] > 1 >= cascade.thresholds[0]
+    assert cascade.shares[1] == 0
+
+
+def test_all_leave_at_the_first_exit_where_the_budget_says_so() -> None:
+    cascade = cost_within(validation(100), COSTS, COSTS.least)
+    assert (cascade.exit, cascade.cost, cascade.margin) == (0, COSTS.least, 0.0)
+    assert cascade.thresholds[0] == 0
+
+
+def test_class_shares_weigh_images() -> None:
+    heads, labels = images(2000)
+    heads[0][labels == 0] = 0  # the first head tells nothing of this class
+    shares = [0.6, 0.1, 0.1, 0.1, 0.1]
+    even = cost_within(Validation.of(heads, labels), COSTS, 22.0)
+    weighted = Validation.of(heads, labels, class_shares=shares)
+    assert cost_within(weighted, COSTS, 22.0).cost <= 22.0 < cascade_at(weighted, COSTS, even.thresholds).cost
+    assert 1 < weighted.images < 2000, "uneven weights tell less"
+
+
+def test_a_budget_below_the_first_exit_says_the_least() -> None:
+    message = "a mean macs must be at least that of the first exit, 13, but the budget is 12; raise it"
+    with pytest.raises(BudgetError, match=f"^{message}$"):
+        cost_within(validation(50), COSTS, 12.0)
+    with pytest.raises(
+        BudgetError, match=r"the most that is sure is 0\.\d+, .* and not 0\.9999; ask for less"
+    ):
+        accuracy_reaching(validation(50), COSTS, 0.9999)
+
+
+@pytest.mark.parametrize("thresholds", [(0.5,), (0.5, -0.1), (0.5, float("nan")), (0.5, 0.5, 0.5)])
+def test_thresholds_outside_their_range(thresholds: tuple[float, ...]) -> None:
+    with pytest.raises(BudgetError, match="thresholds must be 2 numbers of at least 0, one per exit"):
+        cascade_at(validation(50), COSTS, thresholds)
+
+
+def test_networks_without_early_exits() -> None:
+    heads, labels = images(50, exits=1)
+    with pytest.raises(SpaceError, match="must have at least 2 exits to have thresholds, but has 1"):
+        cost_within(Validation.of(heads, labels), CascadeCost("macs", (1.0,), (1.0,)), 5.0)
+    with pytest.raises(SpaceError, match="costs must be of the network's 3 exits, but are of 1"):
+        cost_within(validation(50), CascadeCost("macs", (1.0,), (1.0,)), 5.0)
+
+
+def test_images_that_tell_too_little() -> None:
+    heads, labels = images(50)
+    with pytest.raises(DataError, match="at least as many images as the network has exits, 3, but has 2;"):
+        Validation.of([head[:2] for head in heads], labels[:2])
+    with pytest.raises(DataError, match="images of several classes, but all 50 are of class 0"):
+        Validation.of(heads, np.zeros(50, int))
+    with pytest.raises(DataError, match=r"each head must tell of each label's image, .* for 49"):
+        Validation.of(heads, labels[:-1])
+    with pytest.raises(DataError, match="logits must be finite"):
+        Validation.of([heads[0] * np.nan, *heads[1:]], labels)
+    with pytest.raises(DataError, match="a number of at least 0 for each of 5 classes"):
+        Validation.of(heads, labels, class_shares=[1.0])
+    with pytest.raises(DataError, match="class 4 has none"):
+        Validation.of(heads, labels % 4, class_shares=[1.0] * 5)
+
+
+def test_uneven_classes_are_said() -> None:
+    heads, labels = images(200)
+    labels[labels == 3] = 2
+    labels[:2] = 3
+    with pytest.warns(UserWarning, match=r"of which \d+ are of class 2 and 2 of class 3; give class_shares"):
+        Validation.of(heads, labels)
+    with pytest.raises(BudgetError, match="sigmas must be at least 0"):
+        cost_within(validation(50), COSTS, 30.0, sigmas=-1.0)
