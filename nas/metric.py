@@ -38,6 +38,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         metric.name: metric
         for metric in (
             Metric("accuracy", "accuracy"),
+            Metric("anytime_accuracy", "anytime accuracy"),
             Metric("macs", "MACs", "macs", _COUNTS, counted=True),
             Metric("flops", "FLOPs", "flops", _COUNTS, counted=True),
             Metric("params", "parameters", "params", _COUNTS, counted=True),

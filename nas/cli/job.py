@@ -59,14 +59,17 @@ class Job:
     """Where latency is measured, as `nas.latency.open_target` reads it."""
     energy: str = ""
     """What an inference is declared to draw, as `nas.latency.DeclaredEnergy` reads it; empty if nothing."""
+    anytime: str = ""
+    """Costs between which networks may be stopped, as `nas.search.CostRange` reads them; empty if none."""
 
     def __post_init__(self) -> None:
-        texts = all(isinstance(text, str) for text in (self.data, self.data_hash, self.target, self.energy))
+        texts = (self.data, self.data_hash, self.target, self.energy, self.anytime)
         images = 2 if self.images is None else self.images
         sizes = {"epochs": (self.epochs, 1), "images": (images, 2), "threads": (self.threads, 1)}
-        if not texts:
+        if not all(isinstance(text, str) for text in texts):
             raise StudyError(
-                f"data, data_hash, target and energy in {_FILE} must be texts, but got {self}; restore them"
+                f"data, data_hash, target, energy and anytime in {_FILE} must be texts, but got {self}; "
+                "restore them"
             )
         for name, (size, least) in sizes.items():
             if type(size) is not int or size < least:

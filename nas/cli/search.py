@@ -15,7 +15,7 @@ Example:
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,14 +42,14 @@ from nas.errors import StudyError, TrainingError
 
 if TYPE_CHECKING:
     from nas.search import Study, StudyRecord, Trial
-    from nas.train import ShortTraining
+    from nas.search.study import Evaluate
 
 __all__ = ["add_arguments", "execute"]
 
-HOW = {"epochs": 3, "images": None, "threads": 1, "target": "local", "energy": ""}
+HOW = {"epochs": 3, "images": None, "threads": 1, "target": "local", "energy": "", "anytime": ""}
 """How a new search trains, unless told otherwise; its job keeps it."""
 SOUGHT = {"budget": "", "objectives": (), "sampler": "known-cost", "seed": 0, "rungs": None}
-"""What it is after; its study keeps it. Objectives follow from the budget."""
+"""What it is after; its study keeps it. Objectives follow from the budget, or from the range of costs."""
 CALIBRATION_S = 30
 
 
@@ -78,6 +78,12 @@ def _add_sought(parser: ArgumentParser) -> None:
         metavar="DIRECTION:METRIC",
         help="such as maximize:accuracy or minimize:latency_ms, once each "
         "(default: accuracy, and latency_ms if the budget limits it, else macs)",
+    )
+    parser.add_argument(
+        "--anytime",
+        metavar="COSTS",
+        help='costs between which networks may be stopped, such as "latency 0.05ms..0.5ms": what is '
+        "sought then is one network whose exits are most accurate on average over them",
     )
     parser.add_argument("--seed", type=natural, help="what everything is drawn by (default 0)")
 
@@ -133,11 +139,11 @@ def execute(arguments: Namespace) -> None:
             **HOW | {name: given[name] for name in (*HOW, "data") if name in given}, data_hash=data.hash
         )
     space = load_search_space(arguments.space).at(data.input_shape, data.num_classes)
-    clock = Clock.of(arguments, job, space) if _is_timed(sought) else None
+    clock = Clock.of(arguments, job, space) if _is_timed(sought, job) else None
     study = Study(
         space,
         arguments.out,
-        evaluate=_training(job, data),
+        evaluate=_evaluation(job, data, clock),
         costs={"latency_ms": clock.calibration} if clock else {},
         measure=measuring_by(clock, job, on_cluster=arguments.ray is not None) if clock else None,
         manifest={"data_hash": job.data_hash, "target": clock.calibration.target if clock else None},
@@ -179,23 +185,22 @@ def _given(arguments: Namespace, energy: str) -> dict[str, Any]:
     """The settings on the command line, those left out not among them; `energy` is that of the job."""
     from nas.latency import DeclaredEnergy
     from nas.latency.specs import absolute_spec
-    from nas.search import Rungs
+    from nas.search import CostRange, Rungs
     from nas.search.objective import objective_from_json
 
+    readers: dict[str, Callable[[Any], Any]] = {
+        "objectives": lambda texts: tuple(objective_from_json(dict([text.split(":")])) for text in texts),
+        "target": absolute_spec,
+        "energy": lambda text: str(DeclaredEnergy.parse(text)),
+        "data": _absolute,
+        "anytime": lambda text: str(CostRange.parse(text)),
+        "rungs": Rungs,
+    }
     given = {name: value for name, value in vars(arguments).items() if value is not None}
-    if "objectives" in given:
-        texts = given["objectives"]
-        given["objectives"] = tuple(objective_from_json(dict([text.split(":")])) for text in texts)
-    if "target" in given:
-        given["target"] = absolute_spec(given["target"])
-    if "energy" in given:
-        given["energy"] = str(DeclaredEnergy.parse(given["energy"]))
+    given |= {name: read(given[name]) for name, read in readers.items() if name in given}
     if "budget" in given:
         given["budget"] = str(read_budget(given["budget"], given.get("energy") or energy))
-    if "data" in given:
-        given["data"] = _absolute(given["data"])
     if "rungs" in given:
-        given["rungs"] = Rungs(given["rungs"])
         last = given["rungs"].epochs[-1]
         if given.setdefault("epochs", last) != last:
             raise StudyError(
@@ -214,10 +219,12 @@ def _absolute(spec: str) -> str:
 def _new_sought(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a new search is after."""
     from nas.search import Maximize, Minimize
+    from nas.search.anytime import ANYTIME
 
     budget = Budget.parse(given.get("budget", ""))
     cost = "latency_ms" if any(limit.metric == "latency_ms" for limit in budget.limits) else "macs"
-    sought = {**SOUGHT, "objectives": (Maximize("accuracy"), Minimize(cost))}
+    objectives = (Maximize("accuracy"), Minimize(cost))
+    sought = {**SOUGHT, "objectives": (Maximize(ANYTIME),) if given.get("anytime") else objectives}
     return sought | {name: given[name] for name in SOUGHT if name in given}
 
 
@@ -227,17 +234,25 @@ def _new_data(given: Mapping[str, Any], seed: int) -> Data:
     return load_data(given["data"], seed)
 
 
-def _is_timed(sought: Mapping[str, Any]) -> bool:
+def _is_timed(sought: Mapping[str, Any], job: Job) -> bool:
     """Whether the search must know how long networks run."""
     limited = [limit.metric for limit in Budget.parse(sought["budget"]).limits]
     wanted = [objective.metric for objective in sought["objectives"]]
-    return any(metric.startswith("latency_ms") for metric in limited + wanted)
+    stopped = [job.anytime.replace("latency", "latency_ms")]
+    return any(metric.startswith("latency_ms") for metric in limited + wanted + stopped)
 
 
-def _training(job: Job, data: Data) -> ShortTraining:
+def _evaluation(job: Job, data: Data, clock: Clock | None) -> Evaluate:
+    from nas.search import AnytimeEvaluation, CostRange
     from nas.train import SHORT_CONFIG, ShortTraining
 
-    return ShortTraining(data, job.epochs, replace(SHORT_CONFIG, threads=job.threads, images=job.images))
+    config = replace(SHORT_CONFIG, threads=job.threads, images=job.images)
+    training = ShortTraining(data, job.epochs, config)
+    if not job.anytime:
+        return training
+    costs = CostRange.parse(job.anytime)
+    timed = clock.calibration if clock and costs.metric == "latency_ms" else None
+    return AnytimeEvaluation(training, costs, timed)
 
 
 def _check_trained(record: StudyRecord) -> None:

@@ -12,6 +12,8 @@ from nas.search.adapter import SpaceSampler as SpaceSampler
 from nas.search.analysis import hypervolume_curve as hypervolume_curve
 from nas.search.analysis import hypervolume_share as hypervolume_share
 from nas.search.analysis import importances as importances
+from nas.search.anytime import AnytimeEvaluation as AnytimeEvaluation
+from nas.search.anytime import CostRange as CostRange
 from nas.search.claim import Claim as Claim
 from nas.search.journal import read_study as read_study
 from nas.search.known_cost import KnownCost as KnownCost
@@ -33,7 +35,9 @@ from nas.search.trial import Trial as Trial
 
 __all__ = [
     "SAMPLERS",
+    "AnytimeEvaluation",
     "Claim",
+    "CostRange",
     "Evolution",
     "Front",
     "History",
