@@ -21,12 +21,12 @@ def test_a_search_for_one_network_with_good_exits(tmp_path: Path, capsys: pytest
     assert len(values) == 3
     assert [trial.values["anytime_accuracy"] for trial in study.front.trials] == [max(values)]
     assert "anytime accuracy" in capsys.readouterr().out
-    assert main([*search, "--anytime", "macs 10K..100K"]) == 1
+    assert main([*search, "--anytime", "macs 10K..100K"]) == 2
     assert "its anytime is 'macs 10K..200K' and not 'macs 10K..100K'" in capsys.readouterr().err
 
 
 def test_a_range_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search = ["search", "search_spaces.tiny:space", "--out", str(tmp_path / "run"), "--data", "digits"]
-    assert main([*search, "--anytime", "macs 5M"]) == 1
+    assert main([*search, "--anytime", "macs 5M"]) == 2
     assert "a range of costs must read like 'macs 0.5M..5M'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
