@@ -10,6 +10,8 @@ from nas.errors import BundleError
 
 __all__ = ["Latency", "Level", "check_dial", "check_level", "undominated"]
 
+_ROUNDING = 1e-6
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,10 @@ class Level:
     energy_source: str = ""
     """`measured`, or `declared` and the formula of an estimate; empty where no energy is told."""
     thresholds: tuple[float, ...] | None = None
+    """How sure each exit of the model but the last must be to answer; above 1 it is not asked."""
+    shares: tuple[float, ...] | None = None
+    """With thresholds, the share of validation images that left at each exit of the model. MACs, latency and
+    energy are then means over these, but the 95th percentile is that of the longest way."""
     keeps_budget: bool | None = None
     """Whether the upper bound of the latency kept the budget; None where no latency is limited here."""
 
@@ -116,14 +122,15 @@ class Level:
             "energy_mj": self.energy_mj,
             "energy_source": self.energy_source,
             "thresholds": None if self.thresholds is None else list(self.thresholds),
+            "shares": None if self.shares is None else list(self.shares),
             "keeps_budget": self.keeps_budget,
         }
 
     @classmethod
     def from_json(cls, record: object, where: str = "level") -> Self:
         """Read what `to_json` wrote; `where` begins the sentence of an error."""
-        latency, thresholds, keeps = (
-            fields.value(record, key, where) for key in ("latency_ms", "thresholds", "keeps_budget")
+        latency, thresholds, shares, keeps = (
+            fields.value(record, key, where) for key in ("latency_ms", "thresholds", "shares", "keeps_budget")
         )
         energy_mj = fields.optional_number(record, "energy_mj", where)
         energy_source = fields.field(record, "energy_source", str, where)
@@ -140,6 +147,7 @@ class Level:
             energy_mj=energy_mj,
             energy_source=energy_source,
             thresholds=None if thresholds is None else fields.numbers(record, "thresholds", where),
+            shares=None if shares is None else fields.numbers(record, "shares", where),
             keeps_budget=None if keeps is None else fields.field(record, "keeps_budget", bool, where),
         )
 
@@ -152,6 +160,16 @@ def check_level(level: Level, exits: int, where: str = "a level") -> None:
     if level.thresholds is not None and len(level.thresholds) != exits - 1:
         rule = f"have a threshold for each of {exits - 1} exits but the last"
         raise fields.broken(where, f"{rule}, but has {len(level.thresholds)}")
+    if level.shares is not None:
+        _check_shares(level.shares, level, exits, where)
+
+
+def _check_shares(shares: Sequence[float], level: Level, exits: int, where: str) -> None:
+    if level.thresholds is None:
+        raise fields.broken(where, "have shares with thresholds only, but has shares alone")
+    if len(shares) != exits or abs(sum(shares) - 1) > _ROUNDING or any(shares[level.exit + 1 :]):
+        rule = f"have a share for each of {exits} exits, which add up to 1, and 0 behind its own exit"
+        raise fields.broken(f"{where}.shares", f"{rule}, but has {fields.short(list(shares))}")
 
 
 def check_dial(levels: Sequence[Level]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.bundle import Readout
-from nas.cascade.answer import exit_answers
+from nas.cascade.answer import CascadeAnswer, exit_answers
 from nas.errors import DataError
 
 __all__ = ["Validation"]
@@ -49,12 +49,25 @@ class Validation:
         have, such that each class has its share of `class_shares`.
         """
         readout = readout or Readout()
-        _check(heads, labels)
-        answers, patient = exit_answers(heads, readout), readout.confidence == "patience"
+        _check_heads(heads, labels)
+        return cls.of_answers(exit_answers(heads, readout), labels, readout, class_shares=class_shares)
+
+    @classmethod
+    def of_answers(
+        cls,
+        answers: Sequence[CascadeAnswer],
+        labels: NDArray[np.integer],
+        readout: Readout,
+        *,
+        class_shares: Sequence[float] | None = None,
+    ) -> Self:
+        """The same from what every exit answers where all heads before it were asked."""
+        patient = readout.confidence == "patience"
+        _check_images(labels, len(answers), classes=answers[0].logits.shape[1])
         return cls(
             confidence=np.stack([answer.confidence for answer in answers], axis=1),
             right=np.stack([answer.logits.argmax(axis=1) == labels for answer in answers], axis=1),
-            weights=_weights(labels, heads[0].shape[1], class_shares),
+            weights=_weights(labels, answers[0].logits.shape[1], class_shares),
             asks_all=readout.needs_all_heads or patient,
             never=1.0 if patient else 2.0,  # an exit that is not asked would not count as one that agrees
         )
@@ -74,8 +87,7 @@ class Validation:
         return tuple((self.weights @ self.right).tolist())
 
 
-def _check(heads: Sequence[NDArray[np.float32]], labels: NDArray[np.integer]) -> None:
-    """`DataError` for what no threshold can be learned from."""
+def _check_heads(heads: Sequence[NDArray[np.float32]], labels: NDArray[np.integer]) -> None:
     count, classes = heads[0].shape
     if len(labels) != count or any(head.shape != (count, classes) for head in heads):
         shapes = [head.shape for head in heads]
@@ -83,19 +95,23 @@ def _check(heads: Sequence[NDArray[np.float32]], labels: NDArray[np.integer]) ->
             f"each head must tell of each label's image, but got {shapes} for {len(labels)} labels; "
             "give logits and labels of the same images"
         )
-    if count < len(heads):
+    if not all(np.isfinite(head).all() for head in heads):
+        raise DataError("logits must be finite, but some are not; train the network again")
+
+
+def _check_images(labels: NDArray[np.integer], exits: int, *, classes: int) -> None:
+    """`DataError` for images of which no threshold can be learned."""
+    count, found = len(labels), np.unique(labels)
+    if count < exits:
         raise DataError(
-            f"validation must have at least as many images as the network has exits, {len(heads)}, "
+            f"validation must have at least as many images as the network has exits, {exits}, "
             f"but has {count}; keep more images for it"
         )
-    found = np.unique(labels)
     if len(found) == 1 < classes:
         raise DataError(
             f"validation must have images of several classes, but all {count} are of class {found[0]}, of "
             "which any exit may be sure; keep images of the others too"
         )
-    if not all(np.isfinite(head).all() for head in heads):
-        raise DataError("logits must be finite, but some are not; train the network again")
 
 
 def _weights(

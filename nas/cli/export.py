@@ -1,13 +1,14 @@
 """Export the networks that were trained last as one bundle.
 
 It is checked and measured in the runtime that ships. Its levels are the exits that no other beats in
-milliseconds and validation accuracy. A device needs only numpy and onnxruntime to run it.
+milliseconds and validation accuracy; with --cascades also such at which an image leaves where an exit is
+sure of it, with thresholds solved from mean budgets. A device needs only numpy and onnxruntime to run it.
 
 The milliseconds are held against the budget of the search; a level that breaks it is told on stderr.
 
 Example:
   nas export runs/d
-  nas export runs/d --out phone --torch
+  nas export runs/d --out phone --torch --cascades 4
   nas export runs/d --target tcp://phone:7000,threads=2
 """
 
@@ -19,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.budget import Budget
-from nas.bundle import Bundle
-from nas.cli.arguments import add_energy, add_folder, add_json, positive
+from nas.bundle import Bundle, Readout
+from nas.cli.arguments import add_energy, add_folder, add_json, natural, positive
 from nas.cli.job import NETWORK_FILE, SELECTION_FILE, WEIGHTS_FILE, Run, read_file
 from nas.cli.output import say, write_json, write_table
 from nas.cli.progress import LiveLine
@@ -41,6 +42,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive, help="to measure with (default: as in the search)")
     add_energy(parser)
     parser.add_argument("--torch", action="store_true", help="add the weights as safetensors")
+    parser.add_argument(
+        "--cascades",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="levels of each network at which an image leaves where an exit is sure of it (default 0)",
+    )
     parser.add_argument(
         "--int8", action="store_true", help="add each network in int8 where its last exit is faster so"
     )
@@ -65,7 +73,7 @@ def execute(arguments: Namespace) -> None:
             f"a bundle must be certified as it ships, in float32, but got {spec!r}; leave out precision=int8"
         )
     threads = arguments.threads or run.job.threads
-    models, architectures = _trained(run)
+    models, architectures, readouts = _trained(run)
     budget = Budget.parse(run.record.settings.budget)
     energy = arguments.energy or run.job.energy
     with LiveLine() as line, torch_threads(threads):
@@ -82,6 +90,8 @@ def execute(arguments: Namespace) -> None:
                 fused=not arguments.no_fused,
                 int8=arguments.int8,
                 torch_weights=arguments.torch,
+                cascades=arguments.cascades,
+                readouts=readouts,
                 governor=read_file(arguments.governor) if arguments.governor else {},
             ),
             progress=line.show,
@@ -108,16 +118,17 @@ def _breaches(bundle: Bundle, budget: Budget) -> Iterator[str]:
             )
 
 
-def _trained(run: Run) -> tuple[dict[str, Model], dict[str, Architecture]]:
-    """The networks that the last nas train was asked for, and what they are, by name."""
+def _trained(run: Run) -> tuple[dict[str, Model], dict[str, Architecture], dict[str, Readout]]:
+    """The networks that the last nas train was asked for, what they are and how they answer, by name."""
     from nas.model import Model
+    from nas.train import TrainConfig
 
     names = read_file(run.models / SELECTION_FILE).get("networks")
     if not isinstance(names, list) or not names:
         raise StudyError(
             f"a bundle must have trained networks, but {run.models} has none; nas train them first"
         )
-    models, architectures = {}, {}
+    models, architectures, readouts = {}, {}, {}
     for name in map(str, names):
         network, weights = read_file(run.models / name / NETWORK_FILE), run.models / name / WEIGHTS_FILE
         if not {"architecture", "exits"} <= network.keys() or not weights.exists():
@@ -126,4 +137,5 @@ def _trained(run: Run) -> tuple[dict[str, Model], dict[str, Architecture]]:
             )
         architectures[name] = Architecture.from_json(network["architecture"])
         models[name] = Model.load(weights)
-    return models, architectures
+        readouts[name] = TrainConfig.from_json(network["config"]).readout
+    return models, architectures, readouts

@@ -1,20 +1,26 @@
 """Train networks of a search's front for longer.
 
-All exits are trained at once. A network is named after its trial, net24 for trial 24, and kept in
-RUN/models/NAME. A training that was interrupted continues, one that is done is not repeated, and one with
-other settings begins anew in place of the old. Which networks were asked for last is what nas export takes.
+All exits are trained at once; --exits says how they learn, in settings of nas.train.TrainConfig: exit_loss,
+combine, gradients, distill, distill_weight, distill_temperature. A network is named after its trial, net24
+for trial 24, and kept in RUN/models/NAME. A training that was interrupted continues, one that is done is not
+repeated, and one with other settings begins anew in place of the old. Which networks were asked for last is
+what nas export takes.
 
 Example:
   nas train runs/d --epochs 30
+  nas train runs/d --exits gradients=equilibrium,distill=last
+  nas train runs/d --exits distill=teacher --teacher runs/large/models/net7/model.safetensors
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import add_folder, add_json, positive
@@ -36,17 +42,36 @@ from nas.space import Architecture
 
 if TYPE_CHECKING:
     from nas.data import Data
+    from nas.model import Model
     from nas.search import Trial
     from nas.train import Epoch, TrainConfig
 
 __all__ = ["add_arguments", "execute", "spread"]
 
+EXIT_SETTINGS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {
+        "exit_loss": str,
+        "combine": str,
+        "gradients": str,
+        "distill": str,
+        "distill_weight": float,
+        "distill_temperature": float,
+    }
+)
 MOST = 4  # networks, unless --top says otherwise
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_folder(parser)
     parser.add_argument("--epochs", type=positive, default=30, help="of each network (default 30)")
+    parser.add_argument(
+        "--exits",
+        type=_exit_settings,
+        default={},
+        metavar="NAME=VALUE,…",
+        help="how exits learn, such as combine=sum or distill=ensemble (default: from labels alone)",
+    )
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="trained network, for distill=teacher")
     parser.add_argument(
         "--top",
         type=positive,
@@ -58,6 +83,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def execute(arguments: Namespace) -> None:
+    from nas.model import Model
     from nas.train import TrainConfig
 
     run = Run.load(arguments.folder)
@@ -65,14 +91,16 @@ def execute(arguments: Namespace) -> None:
     if not chosen:
         raise StudyError(f"a front must have a network, but that of {run.folder} is empty; search on")
     data, seed = run.data(), run.record.settings.seed
-    config = TrainConfig(epochs=arguments.epochs, seed=seed, threads=run.job.threads)
-    found = {folder: _described(folder, trial, config) for folder, trial in _folders(run, chosen).items()}
+    config = TrainConfig(epochs=arguments.epochs, seed=seed, threads=run.job.threads, **arguments.exits)
+    teacher = Model.load(arguments.teacher) if arguments.teacher else None
+    settings = {"config": config.to_json(), "teacher": _hash(arguments.teacher)}
+    found = {folder: _described(folder, trial, settings) for folder, trial in _folders(run, chosen).items()}
     with LiveLine() as line:
         pending = [folder for folder, network in found.items() if "exits" not in network]
         for number, folder in enumerate(pending):
             _make_ready(folder, found[folder], line)
             tell = _reporter(line, (folder.name, number, len(pending)), config)
-            found[folder] = _train(folder, found[folder], (data, config), tell)
+            found[folder] = _train(folder, found[folder], (data, config, teacher), tell)
     networks = list(found.values())
     save_json(run.models / SELECTION_FILE, {"networks": [network["name"] for network in networks]})
     if arguments.json:
@@ -80,6 +108,23 @@ def execute(arguments: Namespace) -> None:
     else:
         rows = [(network["name"], *exit.values()) for network in networks for exit in network["exits"]]
         write_table(Table.of(("model", "exit", "MACs", "accuracy"), rows))
+
+
+def _exit_settings(text: str) -> dict[str, Any]:
+    """Settings of a training that concern exits, as in `combine=sum,distill_weight=0.5`."""
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = (each.strip() for each in part.partition("="))
+        if name not in EXIT_SETTINGS or not value:
+            names = ", ".join(EXIT_SETTINGS)
+            raise ArgumentTypeError(f"must be NAME=VALUE with NAME one of {names}, but got {part!r}")
+        found[name] = EXIT_SETTINGS[name](value)
+    return found
+
+
+def _hash(teacher: Path | None) -> str | None:
+    """What tells one teacher from another."""
+    return None if teacher is None else sha256(teacher.read_bytes()).hexdigest()[:16]
 
 
 def spread(front: Sequence[Trial], count: int) -> list[Trial]:
@@ -99,13 +144,13 @@ def _folders(run: Run, trials: Sequence[Trial]) -> dict[Path, Trial]:
     return {run.models / f"net{trial.number}": trial for trial in trials}
 
 
-def _described(folder: Path, trial: Trial, config: TrainConfig) -> dict[str, Any]:
+def _described(folder: Path, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of a network: what it is and how it is trained, and its exits if that is done."""
     network = {
         "name": folder.name,
         "trial": trial.number,
         "architecture": trial.architecture.to_json(),
-        "config": config.to_json(),
+        **settings,
     }
     before = read_file(folder / NETWORK_FILE)
     done = network.items() <= before.items() and (folder / WEIGHTS_FILE).exists()
@@ -138,18 +183,19 @@ def _reporter(line: LiveLine, place: tuple[str, int, int], config: TrainConfig) 
 def _train(
     folder: Path,
     network: dict[str, Any],
-    given: tuple[Data, TrainConfig],
+    given: tuple[Data, TrainConfig, Model | None],
     tell: Callable[[Epoch], None],
 ) -> dict[str, Any]:
     """Train one network in its folder; its exits are described last, when all the rest is there."""
     from nas.model import Model
     from nas.train import fit
 
-    data, config = given
+    data, config, teacher = given
     architecture = Architecture.from_json(network["architecture"])
     graph = load_search_space(architecture.space).graph(architecture)
     model = Model(graph, seed=config.seed)
-    history = fit(model, data, config, checkpoint=folder / "checkpoint.safetensors", on_epoch=tell)
+    checkpoint = folder / "checkpoint.safetensors"
+    history = fit(model, data, config, teacher=teacher, checkpoint=checkpoint, on_epoch=tell)
     model.save(folder / WEIGHTS_FILE)
     exits = [
         {"exit": exit, "macs": Cost.of(graph, exit).macs, "accuracy": accuracy}

@@ -88,7 +88,7 @@ def _note(levels: Sequence[VerifiedLevel], target: str) -> str:
 
 def _breach(level: VerifiedLevel) -> str:
     assert level.limit
-    found = level.limit.format(level.measured.p50_ms)
+    found = level.limit.format(level.longest.p50_ms)
     where = f"level {level.number} ({level.certified.model}, exit {level.certified.exit})"
     return f"{where} takes {found} and not {level.limit}"
 

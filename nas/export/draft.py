@@ -13,8 +13,9 @@ from nas.budget import Budget
 from nas.bundle import Bundle, Level, Readout
 from nas.cascade import with_temperatures
 from nas.data import Data
+from nas.export.cascades import cascade_levels
 from nas.export.entries import Entry, model_entry, quantized_entry
-from nas.export.measuring import MeasuredExit, measured_exits
+from nas.export.measuring import Answers, Conditions, MeasuredLevel, measured_exits
 from nas.export.parity import check_fused, check_parity
 from nas.graph import Graph
 from nas.latency import DeclaredEnergy, Target
@@ -42,6 +43,8 @@ class ExportConfig:
     """Each network as safetensors too."""
     readouts: Mapping[str, Readout] = field(default_factory=dict, hash=False)
     """How the heads of a network answer; by default plainly, with a temperature fitted for each exit."""
+    cascades: int = 0
+    """Levels of each network with thresholds solved from mean budgets between its first and its last exit."""
     governor: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """How a device is to choose among the levels, as `nas.runtime.Governor.to_json` gives it."""
 
@@ -59,7 +62,7 @@ class Draft:
         architectures: Mapping[str, Architecture],
         tell: Callable[[str], None],
     ) -> None:
-        self._data, self._tell = data, tell
+        self._data, self._tell, self._cascades = data, tell, config.cascades
         self._graphs: dict[str, Graph] = {}
         self._heads: dict[str, list[NDArray[np.float32]]] = {}
         self._entries: dict[str, Entry] = {}
@@ -116,11 +119,14 @@ class Draft:
 
     def measured(
         self, runtime: Runtime, *, target: Target | None, budget: Budget, energy: DeclaredEnergy | None
-    ) -> list[MeasuredExit]:
-        exits: list[MeasuredExit] = []
+    ) -> list[MeasuredLevel]:
+        conditions, found = Conditions(self._data, target, budget, energy), list[MeasuredLevel]()
         for name, graph in self._graphs.items():
             self._tell(f"measuring {name}")
-            exits += measured_exits(
-                runtime, name, graph, data=self._data, target=target, budget=budget, energy=energy
-            )
-        return exits
+            answers = Answers.of(runtime, name, self._data)
+            exits = measured_exits(runtime, name, graph, answers, conditions)
+            found += exits
+            if self._cascades and len(exits) > 1:
+                self._tell(f"solving thresholds of {name}")
+                found += cascade_levels(runtime, graph, exits, answers, conditions, count=self._cascades)
+        return found

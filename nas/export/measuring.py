@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.budget import Budget
 from nas.bundle import Latency, Level, exit_segments
+from nas.cascade import CascadeAnswer
 from nas.data import Data
 from nas.graph import Graph
 from nas.latency import DeclaredEnergy, Target
 from nas.latency.verification import keeps_limit, latency_limit, measure_files
-from nas.runtime import Runtime
+from nas.runtime import Prediction, Runtime
 
-__all__ = ["SECONDS_PER_EXIT", "MeasuredExit", "dial_levels", "kept_precisions", "measured_exits"]
+__all__ = [
+    "SECONDS_PER_EXIT",
+    "Answers",
+    "Conditions",
+    "MeasuredLevel",
+    "declared_energy",
+    "dial_levels",
+    "kept_precisions",
+    "measured_exits",
+]
 
 SECONDS_PER_EXIT = 2.0  # at most; a measurement ends as soon as its result is narrow
 
@@ -25,48 +35,26 @@ _BATCH = 256
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
-class MeasuredExit:
-    """One exit of an exported network.
+@dataclass(frozen=True)
+class MeasuredLevel:
+    """What may become a level. Its accuracy, on validation images, may choose it; that on test may not."""
 
-    Accuracy, 0 to 1, is on validation images, which may choose levels; that on test images may not.
-    """
-
-    model: str
-    exit: int
-    accuracy: float
+    level: Level
     test_accuracy: float
-    macs: int
-    latency: Latency | None
-    energy_mj: float | None = None
-    energy_source: str = ""
-    keeps_budget: bool | None = None
-
-    @property
-    def level(self) -> Level:
-        return Level(
-            model=self.model,
-            exit=self.exit,
-            accuracy=self.accuracy,
-            macs=self.macs,
-            latency=self.latency,
-            energy_mj=self.energy_mj,
-            energy_source=self.energy_source,
-            keeps_budget=self.keeps_budget,
-        )
 
     def to_json(self) -> dict[str, Any]:
         return self.level.to_json() | {"test_accuracy": self.test_accuracy}
 
 
 def kept_precisions(
-    exits: Sequence[MeasuredExit], sources: Mapping[str, str]
-) -> tuple[list[MeasuredExit], list[dict[str, Any]]]:
-    """The exits without those of networks whose int8 is not faster at the last exit, and what decided.
+    found: Sequence[MeasuredLevel], sources: Mapping[str, str]
+) -> tuple[list[MeasuredLevel], list[dict[str, Any]]]:
+    """What is left without the networks whose int8 is not faster at the last exit, and what decided.
 
     `sources` names for each network in int8 the one that it was made of.
     """
-    last = {found.model: found for found in exits}  # the last exit of each stands last
+    plain = [each.level for each in found if each.level.thresholds is None]
+    last = {level.model: level for level in plain}  # the last exit of each stands last
     comparison, dropped = [], set()
     for name, source in sources.items():
         full, quantized = last[source], last[name]
@@ -84,57 +72,75 @@ def kept_precisions(
                 "int8_accuracy": quantized.accuracy,
             }
         )
-    return [found for found in exits if found.model not in dropped], comparison
+    return [each for each in found if each.level.model not in dropped], comparison
 
 
-def dial_levels(exits: Sequence[MeasuredExit]) -> tuple[Level, ...]:
-    """The exits to choose from, fastest first: those than which no faster exit of the same model is better.
+def dial_levels(found: Sequence[MeasuredLevel]) -> tuple[Level, ...]:
+    """The levels to choose from, fastest first: those than which no faster of the same model is better.
 
-    Exits of other models do not count, because going on to the next exit of one model costs least: that is
+    Those of other models do not count, because going on to the next exit of one model costs least: that is
     for the policy to weigh, see `nas.bundle.undominated`. Without times, MACs stand in.
     """
     best: dict[str, float] = {}
     levels = []
-    for level in sorted((found.level for found in exits), key=lambda level: (_cost(level), -level.accuracy)):
+    for level in sorted((each.level for each in found), key=lambda level: (_cost(level), -level.accuracy)):
         if level.accuracy >= best.get(level.model, 0.0):
             best[level.model] = level.accuracy
             levels.append(level)
     return tuple(levels)
 
 
+@final
+class Conditions(NamedTuple):
+    """What levels are measured on, and held against."""
+
+    data: Data
+    target: Target | None
+    budget: Budget
+    energy: DeclaredEnergy | None
+
+
+@final
+class Answers(NamedTuple):
+    """What every exit of an exported network answers, all heads before it asked."""
+
+    val: list[CascadeAnswer]
+    test: list[CascadeAnswer]
+
+    @staticmethod
+    def of(runtime: Runtime, name: str, data: Data) -> Answers:
+        return Answers(_answers(runtime, name, data.x_val), _answers(runtime, name, data.x_test))
+
+
 def measured_exits(
     runtime: Runtime,
     name: str,
     graph: Graph,
-    *,
-    data: Data,
-    target: Target | None,
-    budget: Budget,
-    energy: DeclaredEnergy | None = None,
-) -> list[MeasuredExit]:
-    """Accuracy, MACs and, given a target, latency and energy of every exit of one model."""
-    exits = range(len(graph.exits))
-    times = [
-        measure_files(target, runtime.bundle, name, exit, seconds=SECONDS_PER_EXIT) if target else None
-        for exit in exits
-    ]
-    val, test = (
-        [float((logits.argmax(axis=1) == labels).mean()) for logits in _logits(runtime, name, images)]
-        for images, labels in ((data.x_val, data.y_val), (data.x_test, data.y_test))
-    )
-    return [
-        MeasuredExit(
+    answers: Answers,
+    conditions: Conditions,
+) -> list[MeasuredLevel]:
+    """Every exit of one model: accuracy, MACs and, given a target, latency and energy."""
+    exits, (data, target, budget, energy) = range(len(graph.exits)), conditions
+    found = []
+    for exit in exits:
+        latency = (
+            measure_files(target, runtime.bundle, name, exit, seconds=SECONDS_PER_EXIT) if target else None
+        )
+        level = Level(
             model=name,
             exit=exit,
-            accuracy=val[exit],
-            test_accuracy=test[exit],
+            accuracy=_accuracy(answers.val[exit], data.y_val),
             macs=_macs(graph, exit, all_heads=runtime.bundle.model(name).readout.needs_all_heads),
             latency=latency,
-            **_energy(latency, energy),
-            keeps_budget=keeps_limit(latency, latency_limit(budget, exit, len(times))) if latency else None,
+            **declared_energy(latency, energy),
+            keeps_budget=keeps_limit(latency, latency_limit(budget, exit, len(exits))) if latency else None,
         )
-        for exit, latency in enumerate(times)
-    ]
+        found.append(MeasuredLevel(level, _accuracy(answers.test[exit], data.y_test)))
+    return found
+
+
+def _accuracy(answer: CascadeAnswer, labels: NDArray[np.integer]) -> float:
+    return float((answer.logits.argmax(axis=1) == labels).mean())
 
 
 def _macs(graph: Graph, exit: int, *, all_heads: bool) -> int:
@@ -144,7 +150,7 @@ def _macs(graph: Graph, exit: int, *, all_heads: bool) -> int:
     return sum(graph.layers[position].macs for part in parts for position in part.nodes)
 
 
-def _energy(latency: Latency | None, declared: DeclaredEnergy | None) -> dict[str, Any]:
+def declared_energy(latency: Latency | None, declared: DeclaredEnergy | None) -> dict[str, Any]:
     """Measured energy where the target has a meter, else what its user declares, if anything."""
     if latency is None or (latency.energy_mj is None and declared is None):
         return {}
@@ -154,14 +160,21 @@ def _energy(latency: Latency | None, declared: DeclaredEnergy | None) -> dict[st
     return {"energy_mj": declared(latency.p50_ms), "energy_source": f"declared: {declared}"}
 
 
-def _logits(runtime: Runtime, name: str, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    """Logits (N, K) of each exit, all of which are levels in order; a trunk runs once for all of them."""
+def _answers(runtime: Runtime, name: str, images: NDArray[np.uint8]) -> list[CascadeAnswer]:
+    """Of each exit, all of which are levels in order; a trunk runs once for all of them."""
     first, *further = [i for i, level in enumerate(runtime.levels) if level.model == name]
-    rows = []
+    parts: list[list[Prediction]] = []
     for start in range(0, len(images), _BATCH):
         progress = runtime.start(images[start : start + _BATCH], first)
-        rows.append([progress.answer.logits, *(progress.resume(level).logits for level in further)])
-    return [np.concatenate(exit_rows) for exit_rows in zip(*rows, strict=True)]
+        parts.append([progress.answer, *map(progress.resume, further)])
+    return [
+        CascadeAnswer(
+            logits=np.concatenate([part.logits for part in exit]),
+            confidence=np.concatenate([part.confidence for part in exit]),
+            exits=np.concatenate([part.exits for part in exit]),
+        )
+        for exit in zip(*parts, strict=True)
+    ]
 
 
 def _cost(level: Level) -> float:

@@ -70,7 +70,7 @@ def export(
         draft.check(runtime)
         exits = draft.measured(runtime, target=target, budget=budget, energy=energy)
         exits, comparison = kept_precisions(exits, draft.sources)
-        files = draft.files_of({found.model for found in exits})
+        files = draft.files_of({found.level.model for found in exits})
         for name, model in models.items() if config.torch_weights else ():
             file = Path(scratch, "model.safetensors")
             model.save(file)
@@ -78,11 +78,12 @@ def export(
     origin = {
         "data": {"name": data.name, "hash": data.hash},
         "versions": _versions(),
-        "exits": [found.to_json() for found in exits],
+        "exits": [found.to_json() for found in exits if found.level.thresholds is None],
+        "cascades": [found.to_json() for found in exits if found.level.thresholds is not None],
         **({"int8": comparison} if config.int8 else {}),
         **(provenance or {}),
     }
-    kept = {found.model for found in exits}
+    kept = {found.level.model for found in exits}
     bundle = replace(
         bundle,
         models=tuple(model for model in bundle.models if model.name in kept),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, final
 
 import numpy as np
@@ -15,6 +16,7 @@ from nas.bundle import IMAGE, STATE, Bundle, Latency, Level
 from nas.errors import BudgetError, BundleError
 from nas.latency.survey import PAUSE_S, measure_within
 from nas.latency.target import Target
+from nas.latency.ways import Way, mean_latency, ways_of
 
 __all__ = ["VerifiedLevel", "keeps_limit", "latency_limit", "measure_files", "verify_levels"]
 
@@ -28,6 +30,9 @@ class VerifiedLevel:
     certified: Level
     limit: Limit | None
     measured: Latency
+    """With thresholds the mean over images as those of validation, else the only way's."""
+    longest: Latency
+    """Of an image that leaves at the last exit of the level, which must keep the budget."""
 
     @property
     def ratio(self) -> float | None:
@@ -38,7 +43,7 @@ class VerifiedLevel:
     @property
     def kept(self) -> bool | None:
         """Whether the median keeps the budget, None where that limits no latency of this exit."""
-        return None if self.limit is None else self.measured.p50_ms <= self.limit.bound
+        return None if self.limit is None else self.longest.p50_ms <= self.limit.bound
 
     def to_json(self) -> dict[str, Any]:
         latency = self.certified.latency
@@ -48,6 +53,7 @@ class VerifiedLevel:
             "exit": self.certified.exit,
             "certified_ms": None if latency is None else latency.to_json(),
             "measured_ms": self.measured.to_json(),
+            "longest_ms": self.longest.to_json(),
             "ratio": self.ratio,
             "budget": None if self.limit is None else str(self.limit),
             "kept": self.kept,
@@ -98,30 +104,26 @@ def verify_levels(
     `BundleError` where the bundle has no certificate, or one that is damaged.
     """
     budget = _certified_budget(bundle)
-    times: dict[tuple[str, int, tuple[int, ...]], Latency] = {}
-    for name, exit, asked in dict.fromkeys(map(_path, bundle.levels)):
+    ways = [ways_of(level) for level in bundle.levels]
+    times: dict[Way, Latency] = {}
+    for way in dict.fromkeys(chain(*ways)):
         if progress:
-            progress(f"measuring {name}, exit {exit}")
-        limit = latency_limit(budget, exit, bundle.model(name).exits)
-        measure = partial(measure_files, target, bundle, name, exit, seconds=seconds, asked=asked)
-        times[name, exit, asked] = measure_within(
-            measure, limit.bound if limit else math.inf, pause_s=pause_s
+            progress(f"measuring {way.model}, exit {way.exit}")
+        limit = latency_limit(budget, way.exit, bundle.model(way.model).exits)
+        measure = partial(
+            measure_files, target, bundle, way.model, way.exit, seconds=seconds, asked=way.asked
         )
+        times[way] = measure_within(measure, limit.bound if limit else math.inf, pause_s=pause_s)
     return tuple(
         VerifiedLevel(
             number=number,
             certified=level,
             limit=latency_limit(budget, level.exit, bundle.model(level.model).exits),
-            measured=times[_path(level)],
+            measured=mean_latency(taken, times),
+            longest=times[list(taken)[-1]],
         )
-        for number, level in enumerate(bundle.levels)
+        for number, (level, taken) in enumerate(zip(bundle.levels, ways, strict=True))
     )
-
-
-def _path(level: Level) -> tuple[str, int, tuple[int, ...]]:
-    """What a level runs at most: its model and exit, and the exits that it asks before."""
-    thresholds = (level.thresholds or ())[: level.exit]
-    return level.model, level.exit, tuple(k for k, limit in enumerate(thresholds) if limit <= 1)
 
 
 def _certified_budget(bundle: Bundle) -> Budget:

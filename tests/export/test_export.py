@@ -15,7 +15,7 @@ from nas.cost import Cost
 from nas.data import Data, load_data
 from nas.errors import BundleError
 from nas.export import ExportConfig, export
-from nas.export.measuring import MeasuredExit, dial_levels
+from nas.export.measuring import MeasuredLevel, dial_levels
 from nas.latency import LocalTarget
 from nas.layers import conv_norm_act, global_avg_pool, linear
 from nas.model import Model, torch_layer
@@ -224,20 +224,23 @@ def test_models_must_fit_the_data(data: Data, tmp_path: Path) -> None:
 def test_no_level_is_worse_than_a_faster_one_of_its_model(seed: int) -> None:
     rng = Random(seed)
     exits = [
-        MeasuredExit(
-            model=f"m{i % 2}",
-            exit=i,
-            accuracy=rng.randrange(10) / 10,
+        MeasuredLevel(
+            Level(
+                model=f"m{i % 2}",
+                exit=i,
+                accuracy=rng.randrange(10) / 10,
+                macs=rng.randrange(100),
+                latency=Latency(p50_ms=rng.randrange(9), p95_ms=9, spread=0, runs=1, target="t"),
+            ),
             test_accuracy=rng.random(),
-            macs=rng.randrange(100),
-            latency=Latency(p50_ms=rng.randrange(9), p95_ms=9, spread=0, runs=1, target="t"),
         )
         for i in range(15)
     ]
     levels = dial_levels(exits)
     assert [_ms(level) for level in levels] == sorted(_ms(level) for level in levels)
     for level in (found.level for found in exits):
-        faster = [other for other in exits if other.model == level.model and _ms(other.level) < _ms(level)]
+        alike = [found.level for found in exits if found.level.model == level.model]
+        faster = [other for other in alike if _ms(other) < _ms(level)]
         if all(other.accuracy <= level.accuracy for other in faster):
             twins = [_ms(other) for other in levels if other.model == level.model]
             assert level in levels or _ms(level) in twins

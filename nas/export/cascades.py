@@ -1,0 +1,99 @@
+"""Levels whose images leave where an exit is sure: thresholds solved from budgets, measured way by way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+
+from nas.bundle import Latency, Level
+from nas.cascade import CascadeCost, Validation, cascade_at, cost_within
+from nas.export.measuring import SECONDS_PER_EXIT, Answers, Conditions, MeasuredLevel, declared_energy
+from nas.graph import Graph
+from nas.latency import Target
+from nas.latency.verification import keeps_limit, latency_limit, measure_files
+from nas.latency.ways import Way, mean_latency, ways_of
+from nas.runtime import Runtime
+
+__all__ = ["cascade_levels"]
+
+
+def cascade_levels(
+    runtime: Runtime,
+    graph: Graph,
+    exits: Sequence[MeasuredLevel],
+    answers: Answers,
+    conditions: Conditions,
+    *,
+    count: int,
+) -> list[MeasuredLevel]:
+    """At most `count` levels of a network whose `exits` are measured.
+
+    Their mean budgets lie at equal ratios between the first exit and the last with all heads asked, in
+    milliseconds given a target, else in MACs. Thresholds that were found for a smaller budget are left out.
+    """
+    name, (data, target, _, _) = exits[0].level.model, conditions
+    readout = runtime.bundle.model(name).readout
+    val = Validation.of_answers(answers.val, data.y_val, readout)
+    test = Validation.of_answers(answers.test, data.y_test, readout)
+    macs = CascadeCost.of_graph(graph)
+    times = _Times(runtime, target, exits) if target else None
+    costs = times.costs() if times else macs
+    asking = costs.leaving([True] * (len(exits) - 1))
+    found: dict[tuple[float, ...], MeasuredLevel] = {}
+    for bound in np.geomspace(asking[0], asking[-1], count + 2)[1:-1]:
+        cascade = cost_within(val, costs, float(bound))
+        thresholds = cascade.thresholds
+        if thresholds in found or not any(limit <= 1 for limit in thresholds[: cascade.exit]):
+            continue
+        level = Level(
+            model=name,
+            exit=cascade.exit,
+            accuracy=cascade.accuracy,
+            macs=round(cascade_at(val, macs, thresholds).cost),
+            thresholds=thresholds,
+            shares=cascade.shares,
+        )
+        if times:
+            level = _timed(level, times, conditions, exits=len(exits))
+        found[thresholds] = MeasuredLevel(level, cascade_at(test, macs, thresholds).accuracy)
+    return list(found.values())
+
+
+def _timed(level: Level, times: _Times, conditions: Conditions, *, exits: int) -> Level:
+    """The level with what its ways take; the longest must keep a budget."""
+    ways = ways_of(level)
+    measured = {way: times.of(way) for way in ways}
+    latency = mean_latency(ways, measured)
+    limit = latency_limit(conditions.budget, level.exit, exits)
+    return replace(
+        level,
+        latency=latency,
+        keeps_budget=keeps_limit(measured[list(ways)[-1]], limit),
+        **declared_energy(latency, conditions.energy),
+    )
+
+
+@final
+class _Times:
+    """Latencies of the ways through one network, each measured when it is first asked for."""
+
+    def __init__(self, runtime: Runtime, target: Target, exits: Sequence[MeasuredLevel]) -> None:
+        self._bundle, self._target = runtime.bundle, target
+        self._model = exits[0].level.model
+        self._exits = range(len(exits))
+        self._known = {Way(self._model, exit): found.level.measured for exit, found in enumerate(exits)}
+
+    def of(self, way: Way) -> Latency:
+        if way not in self._known:
+            self._known[way] = measure_files(
+                self._target, self._bundle, way.model, way.exit, seconds=SECONDS_PER_EXIT, asked=way.asked
+            )
+        return self._known[way]
+
+    def costs(self) -> CascadeCost:
+        alone = [self.of(Way(self._model, exit)).p50_ms for exit in self._exits]
+        asking = [self.of(Way(self._model, exit, tuple(range(exit)))).p50_ms for exit in self._exits]
+        return CascadeCost.of_paths("latency_ms", alone, asking)

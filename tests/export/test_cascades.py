@@ -1,0 +1,163 @@
+"""Levels with thresholds in a bundle: what they claim is what the runtime does and verifying measures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pytest
+import torch
+
+from nas.budget import Budget
+from nas.bundle import Bundle, Level, Readout
+from nas.cascade import CascadeCost
+from nas.data import Data, load_data
+from nas.errors import BundleError
+from nas.export import ExportConfig, export
+from nas.latency import DeclaredEnergy, Target, Timing
+from nas.latency.target import Inputs
+from nas.latency.verification import verify_levels
+from nas.latency.ways import Way, ways_of
+from nas.layers import conv_norm_act, global_avg_pool, linear
+from nas.model import Model
+from nas.net import Feature, Net
+from nas.op import Shape
+from nas.runtime import Runtime
+from nas.space import SearchSpace
+from nas.train import TrainConfig, fit
+
+torch.set_num_threads(1)
+
+FILE_MS = 0.25
+
+
+def head(x: Feature, num_classes: int) -> Feature:
+    return linear(global_avg_pool(x), num_classes)
+
+
+def build(net: Net, input_shape: Shape = (1, 8, 8), num_classes: int = 10) -> None:
+    x = net.input(input_shape)
+    for stage in range(3):
+        x = conv_norm_act(x, 8 << stage, kernel_size=3, name=f"stage{stage}")
+        net.exit(head, x, num_classes)
+
+
+space = SearchSpace(build)
+
+
+@final
+class CountingTarget(Target):
+    """A target on which each file takes a quarter of a millisecond."""
+
+    identity = "a quarter each"
+
+    def time(self, models: Sequence[bytes], inputs: Inputs, *, seconds: float = 2.0) -> Timing:
+        rounds = tuple(np.full((5, len(models)), 1e-3 * FILE_MS) for _ in range(4))
+        return Timing(rounds, (), 0.0, self.identity)
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load_data("digits")
+
+
+@pytest.fixture(scope="module")
+def model(data: Data) -> Model:
+    model = Model(space.graph(space.architecture({})))
+    fit(model, data, TrainConfig(epochs=3))
+    return model
+
+
+def exported(model: Model, data: Data, folder: Path, target: Target | None, **config: Any) -> Bundle:
+    energy = DeclaredEnergy.parse("0.5mJ + 2W") if target else None
+    readouts = {"net": Readout(**config)}
+    settings = ExportConfig(cascades=4, readouts=readouts)
+    budget = Budget.parse("latency<=1.5ms")
+    return export(
+        {"net": model}, folder, data=data, target=target, budget=budget, energy=energy, config=settings
+    )
+
+
+def cascades_of(bundle: Bundle) -> list[Level]:
+    return [level for level in bundle.levels if level.thresholds is not None]
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"combine": "sum"}, {"confidence": "patience"}, {"confidence": "entropy"}], ids=str
+)
+def test_levels_do_what_they_claim(model: Model, data: Data, tmp_path: Path, config: dict[str, str]) -> None:
+    """Macs, milliseconds and shares, counted over a run of the validation images one by one."""
+    bundle = exported(model, data, tmp_path / "bundle", CountingTarget(), **config)
+    runtime, costs = Runtime(bundle), CascadeCost.of_graph(model.graph)
+    found = cascades_of(bundle)
+    assert found, "thresholds pay here"
+    for level in found:
+        assert level.thresholds is not None and level.shares is not None
+        exits, segments = [], 0
+        for image in data.x_val:
+            progress = runtime.start(image, level)
+            exits.append(int(progress.answer.exits[0]))
+            segments += len(progress.executed)
+        answers = runtime.run(data.x_val, level)
+        assert answers.exits.tolist() == exits
+        assert (answers.logits.argmax(1) == data.y_val).mean() == pytest.approx(level.accuracy)
+        shares = np.bincount(exits, minlength=3) / len(exits)
+        np.testing.assert_allclose(shares, level.shares, atol=1e-9)
+        needs_all = "combine" in config
+        asked = [limit <= 1 or needs_all for limit in level.thresholds]
+        assert level.macs == pytest.approx(costs.leaving(asked)[exits].mean(), abs=1)
+        assert level.measured.p50_ms == pytest.approx(FILE_MS * segments / len(exits))
+        assert level.energy_mj == pytest.approx(0.5 + 2 * level.measured.p50_ms)
+    for each in bundle.provenance["cascades"]:
+        assert each["test_accuracy"] == pytest.approx(each["accuracy"], abs=0.15), "144 and 360 images"
+    assert Bundle.load(tmp_path / "bundle") == bundle
+
+
+def test_without_a_target_thresholds_are_solved_in_macs(model: Model, data: Data, tmp_path: Path) -> None:
+    bundle = exported(model, data, tmp_path / "bundle", None)
+    macs = [level.macs for level in bundle.levels]
+    assert macs == sorted(macs)
+    assert cascades_of(bundle) and all(level.latency is None for level in bundle.levels)
+
+
+def test_a_budget_holds_for_the_longest_way(model: Model, data: Data, tmp_path: Path) -> None:
+    """Four trunks and heads of a quarter millisecond are within 1.5 ms, six are not."""
+    bundle = exported(model, data, tmp_path / "bundle", CountingTarget())
+    for level in cascades_of(bundle):
+        files = list(ways_of(level))[-1]
+        longest_ms = FILE_MS * (level.exit + 2 + len(files.asked))
+        if level.exit == 2:
+            assert level.keeps_budget is (longest_ms <= 1.5)
+    verified = verify_levels(bundle, CountingTarget(), pause_s=0)
+    for each in verified:
+        assert each.measured.p50_ms == pytest.approx(each.certified.measured.p50_ms)
+        assert each.ratio == pytest.approx(1)
+        assert each.longest.p50_ms >= each.measured.p50_ms
+
+
+def test_ways_of_a_level() -> None:
+    level = Level(
+        model="m", exit=2, accuracy=0.5, macs=1, thresholds=(0.5, 2.0, 0.9), shares=(0.25, 0.0, 0.75, 0.0)
+    )
+    assert ways_of(level) == {Way("m", 0): 0.25, Way("m", 2, (0,)): 0.75}
+    assert ways_of(Level(model="m", exit=1, accuracy=0.5, macs=1)) == {Way("m", 1): 1.0}
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ((0.5, 0.5), "have a share for each of 3 exits, which add up to 1"),
+        ((0.5, 0.4, 0.0), "which add up to 1"),
+        ((0.5, 0.2, 0.3), "and 0 behind its own exit"),
+    ],
+)
+def test_shares_that_cannot_be(
+    model: Model, data: Data, tmp_path: Path, shares: tuple[float, ...], message: str
+) -> None:
+    bundle = exported(model, data, tmp_path / "bundle", None)
+    level = Level(model="net", exit=1, accuracy=0.5, macs=1, thresholds=(0.5, 0.5), shares=shares)
+    with pytest.raises(BundleError, match=message):
+        Runtime(bundle).run(data.x_val[0], level)
+    alone = Level(model="net", exit=1, accuracy=0.5, macs=1, shares=(0.5, 0.5, 0.0))
+    with pytest.raises(BundleError, match="have shares with thresholds only"):
+        Runtime(bundle).run(data.x_val[0], alone)
