@@ -1,0 +1,68 @@
+"""The data sets of the benchmark, and the one recipe by which every system is trained on each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import final
+
+from nas.data import Data, load_data
+from nas.train import TrainConfig
+
+__all__ = ["TASKS", "Task"]
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """A data set, its recipe, and between which costs its networks are sought."""
+
+    name: str
+    input_shape: tuple[int, int, int]
+    recipe: TrainConfig
+    times: str
+    """Range of `nas.search.CostRange` over which exits are compared in the search."""
+    budget: str
+    """Of the networks with exits."""
+    bound: str
+    """Of the networks without, which is the last exit's."""
+    search_images: int | None = None
+    """Per short training of the search; all if None."""
+    num_classes: int = 10
+
+    @property
+    def data(self) -> Data:
+        return _data(self.name)
+
+
+@cache
+def _data(name: str) -> Data:
+    return load_data("fashion-mnist" if name == "fashion" else f"npz:{os.environ['NAS_CIFAR10']}")
+
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {
+        task.name: task
+        for task in (
+            Task(
+                "fashion",
+                (1, 28, 28),
+                TrainConfig(epochs=5, augment="none"),
+                times="latency 30us..200us",
+                budget="latency@0<=60us, latency@2<=200us, latency<=200us, macs<=5400K",
+                bound="latency<=200us, macs<=5400K",
+            ),
+            Task(
+                "cifar10",
+                (3, 32, 32),
+                TrainConfig(epochs=10),
+                times="latency 50us..400us",
+                budget="latency@0<=100us, latency@2<=400us, latency<=400us, macs<=12M",
+                bound="latency<=400us, macs<=12M",
+            ),
+        )
+    }
+)

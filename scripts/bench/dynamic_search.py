@@ -1,0 +1,103 @@
+"""Searches of the benchmark: for one network with exits, and, its honest enemy, for networks of one budget.
+
+As a program: dynamic_search.py TASK KIND FOLDER, which goes on with what the folder holds and ends with code
+3 where it is not done after its turn.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from dynamic_data import TASKS, Task
+
+from nas import Architecture, SearchSpace, load_space
+from nas.latency import Calibration, LocalTarget, calibrate
+from nas.search import AnytimeEvaluation, CostRange, Maximize, Minimize, Study, Trial, read_study
+from nas.train import ShortTraining
+
+__all__ = ["KINDS", "TURN_S", "UNFINISHED", "best_dynamic", "best_static", "calibrated", "space_of"]
+
+KINDS = {"dynamic": "search_spaces.anytime:space", "static": "search_spaces.anytime:static"}
+TRIALS = 48
+TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
+UNFINISHED = 3  # code of a process whose job is to be begun again
+CALIBRATION_S = 60
+CALIBRATION = "latency.json"
+
+
+def space_of(kind: str, task: Task) -> SearchSpace:
+    space = load_space(KINDS[kind])
+    assert isinstance(space, SearchSpace), "anytime has spaces"
+    return space.at(task.input_shape, task.num_classes)
+
+
+def calibrated(task: Task, folder: Path) -> Calibration:
+    """What this machine takes for networks of the space, measured once; nothing else may run meanwhile."""
+    file = folder / CALIBRATION
+    if not file.exists():
+        space, target = space_of("dynamic", task), LocalTarget()
+        *_, measured = calibrate(space, target, seconds=CALIBRATION_S)
+        folder.mkdir(parents=True, exist_ok=True)
+        Calibration.of(space, target.identity, measured).save(file)
+    return Calibration.load(file)
+
+
+def study_of(kind: str, task: Task, folder: Path) -> Study:
+    """Both searches have the same trainings: an epoch by the recipe of the task."""
+    times = calibrated(task, folder)
+    training = ShortTraining(task.data, 1, task.recipe)
+    given: Mapping[str, Any] = {
+        "dynamic": {
+            "objectives": [Maximize("anytime_accuracy")],
+            "evaluate": AnytimeEvaluation(training, CostRange.parse(task.times), times),
+            "budget": task.budget,
+        },
+        "static": {
+            "objectives": [Maximize("accuracy"), Minimize("latency_ms")],
+            "evaluate": training,
+            "budget": task.bound,
+        },
+    }
+    return Study(space_of(kind, task), folder / kind, costs={"latency_ms": times}, **given[kind])
+
+
+def best_dynamic(folder: Path) -> Architecture:
+    """The network whose exits were best over all budgets."""
+    (trial,) = read_study(folder / "dynamic").front.trials[:1]
+    return trial.architecture
+
+
+def best_static(folder: Path, latency_ms: float) -> Architecture:
+    """The most accurate network of the other search within a time."""
+    trials = read_study(folder / "static").front.trials
+    within = [trial for trial in trials if trial.values["latency_ms"] <= latency_ms]
+    return max(within, key=_accuracy).architecture
+
+
+def _accuracy(trial: Trial) -> float:
+    return trial.values["accuracy"]
+
+
+def main(task: str, kind: str, folder: str, trials: int = TRIALS) -> int:
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    end = time.monotonic() + TURN_S
+    study = study_of(kind, TASKS[task], Path(folder))
+    for trial in study.run(trials=trials):
+        if trial.evaluated:
+            values = {name: round(value, 4) for name, value in trial.values.items()}
+            print(study.record.evaluated, values, f"{trial.seconds:.0f} s", file=sys.stderr, flush=True)
+        if time.monotonic() > end and study.record.evaluated < trials:
+            return UNFINISHED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:4], *map(int, sys.argv[4:])))
