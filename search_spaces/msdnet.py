@@ -2,7 +2,8 @@
 
 Huang et al., https://arxiv.org/abs/1703.09844, in the form of the PyTorch code that its authors point to
 (https://github.com/kalviny/MSDNet-PyTorch), whose CIFAR recipe is `msdnet_cifar10`. What no exit needs is
-dropped: the finer scales behind the last exit that reads them cost nothing.
+dropped: the finer scales behind the last exit that reads them cost nothing. The convolutions of all layers
+may be replaced by depthwise-separable, low-rank or grouped ones.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from __future__ import annotations
 import math
 
 from nas import Feature, Net, Option, SearchSpace, Shape, block
-from nas.layers import concat, conv_norm_act, global_avg_pool, linear
+from nas.layers import channel_shuffle, concat, conv_norm_act, global_avg_pool, linear
+from search_spaces.blocks import depthwise_separable, low_rank_conv
 
 __all__ = ["build", "msdnet_cifar10", "space"]
 
+CONVS = ("standard", "separable", "low_rank", "grouped")
+"""What the 3 x 3 convolutions of all layers are: the paper's, or a cheaper block in their place."""
 FACTORS = (1, 2, 4, 4)
 """Channels, and widths of bottlenecks, of each scale in terms of the finest."""
+GROUPS = 4
+"""Of grouped convolutions, where channels divide."""
 HEAD_CHANNELS = 128
 
 
@@ -24,8 +30,11 @@ def build(net: Net, input_shape: Shape = (3, 32, 32), num_classes: int = 10) -> 
     channels = net.choice("channels", 8, 16, 32)
     growth = net.choice("growth", 4, 6, 12)
     base = net.choice("base", 1, 2, 4)
-    steps = [base] + [net.choice("step", 1, 2)] * (net.choice("blocks", 2, 3, 4, 5, 6, 7) - 1)
+    growing, step = net.choice("step_mode", "even", "lin_grow") == "lin_grow", net.choice("step", 1, 2)
+    further = range(1, net.choice("blocks", 2, 3, 4, 5, 6, 7))
+    steps = [base, *(step * block + 1 if growing else step for block in further)]
     head = _official_head if net.choice("head", "official", "light") == "official" else _light_head
+    kind = net.choice("conv", *CONVS)
     features = _first_layer(net.input(input_shape), channels, scales)
     interval = math.ceil(sum(steps) / scales)  # layers after which the finest scale is given up
     layer = 0
@@ -33,7 +42,7 @@ def build(net: Net, input_shape: Shape = (3, 32, 32), num_classes: int = 10) -> 
         for _ in range(step):
             kept = scales - layer // interval
             narrower = kept < len(features)
-            features = _layer(features, growth, scales=scales, kept=kept, name=f"layer{layer}")
+            features = _layer(features, growth, scales=scales, kept=kept, kind=kind, name=f"layer{layer}")
             channels += growth
             if narrower:
                 channels //= 2
@@ -54,7 +63,7 @@ def _first_layer(x: Feature, channels: int, scales: int, *, name: str = "first")
 
 @block
 def _layer(
-    features: tuple[Feature, ...], growth: int, *, scales: int, kept: int, name: str = "layer"
+    features: tuple[Feature, ...], growth: int, *, scales: int, kept: int, kind: str, name: str = "layer"
 ) -> tuple[Feature, ...]:
     """One dense layer: each scale gains channels, `growth` times its factor, half from the next finer one."""
     finer_left = len(features) - kept
@@ -64,23 +73,29 @@ def _layer(
         x, new_channels = features[here], growth * FACTORS[scale]
         with x.net.scope(f"scale{scale}"):
             if scale > scales - kept or finer_left:
-                down = _narrowed_conv(
-                    features[here - 1], new_channels // 2, width=FACTORS[scale - 1], stride=2, name="down"
-                )
-                same = _narrowed_conv(x, new_channels // 2, width=FACTORS[scale], name="same")
+                finer, half, width = features[here - 1], new_channels // 2, FACTORS[scale - 1]
+                down = _narrowed_conv(finer, half, width=width, kind=kind, stride=2, name="down")
+                same = _narrowed_conv(x, half, width=FACTORS[scale], kind=kind, name="same")
                 grown.append(concat(x, down, same))
             else:
-                grown.append(concat(x, _narrowed_conv(x, new_channels, width=FACTORS[scale], name="same")))
+                same = _narrowed_conv(x, new_channels, width=FACTORS[scale], kind=kind, name="same")
+                grown.append(concat(x, same))
     return tuple(grown)
 
 
 @block
 def _narrowed_conv(
-    x: Feature, out_channels: int, *, width: int, stride: int = 1, name: str = "narrowed_conv"
+    x: Feature, out_channels: int, *, width: int, kind: str, stride: int = 1, name: str = "narrowed_conv"
 ) -> Feature:
-    """A 3 x 3 convolution behind a pointwise one to at most `width` times its channels."""
+    """A 3 x 3 convolution, or what stands for it, behind a pointwise one to at most `width` its channels."""
     y = conv_norm_act(x, min(x.channels, width * out_channels), name="reduce")
-    return conv_norm_act(y, out_channels, kernel_size=3, stride=stride, name="filter")
+    if kind == "separable":
+        return depthwise_separable(y, out_channels, stride=stride, name="filter")
+    if kind == "low_rank":
+        return low_rank_conv(y, out_channels, stride=stride, name="filter")
+    groups = math.gcd(GROUPS, y.channels, out_channels) if kind == "grouped" else 1
+    y = channel_shuffle(y, groups)
+    return conv_norm_act(y, out_channels, kernel_size=3, stride=stride, groups=groups, name="filter")
 
 
 @block
@@ -112,8 +127,10 @@ _OFFICIAL: dict[str, Option] = {
     "channels": 16,
     "growth": 6,
     "base": 4,
+    "step_mode": "even",
     "step": 2,
     "blocks": 7,
     "head": "official",
+    "conv": "standard",
 }
 msdnet_cifar10 = space.architecture(_OFFICIAL)

@@ -23,7 +23,7 @@ from nas.net import Feature, Net
 from nas.op import Op, Shape
 from nas.space import SearchSpace, load_space
 
-SPACES = ("lowrank", "mixed", "mobile", "msdnet", "shuffle", "squeeze", "tiny", "xception")
+SPACES = ("anytime", "lowrank", "mixed", "mobile", "msdnet", "shuffle", "squeeze", "tiny", "xception")
 
 
 def space_of(name: str) -> SearchSpace:

@@ -6,6 +6,8 @@ from nas.cost import Cost, total_ops
 from nas.graph import Graph
 from nas.ops import Conv2d, Linear
 from nas.space import Architecture, SearchSpace, load_space
+from search_spaces.msdnet import CONVS, msdnet_cifar10
+from search_spaces.msdnet import space as msdnet
 
 
 def graph_of(name: str) -> Graph:
@@ -40,6 +42,23 @@ def test_msdnet_for_cifar() -> None:
     assert Cost.total(graph).params == 2_986_690
     published = [13.52e6, 20.10e6, 28.36e6, 34.30e6, 41.13e6, 47.16e6, 52.74e6]
     assert [total_ops(graph, "fvcore", exit) for exit in range(7)] == pytest.approx(published, abs=5e3)
+
+
+def test_msdnet_with_steps_that_grow() -> None:
+    """The README's recipe for budgeted batches on CIFAR-10, counted by fvcore on the official module."""
+    recipe = {**dict(msdnet_cifar10.choices), "growth": 6, "base": 1, "step_mode": "lin_grow", "step": 1}
+    graph = msdnet.graph(msdnet.architecture({**recipe, "blocks": 5}))
+    assert Cost.total(graph).params == pytest.approx(2.02e6, rel=1e-3)
+    published = [5.99e6, 10.61e6, 19.58e6, 32.95e6, 46.69e6]
+    assert [total_ops(graph, "fvcore", exit) for exit in range(5)] == pytest.approx(published, abs=5e3)
+
+
+def test_convolutions_of_msdnet_can_be_cheaper() -> None:
+    macs = {
+        kind: Cost.of(msdnet.graph(msdnet.architecture({**dict(msdnet_cifar10.choices), "conv": kind}))).macs
+        for kind in CONVS
+    }
+    assert sorted(macs, key=macs.__getitem__) == ["separable", "grouped", "low_rank", "standard"]
 
 
 def test_an_id_is_the_same_in_every_process_and_release() -> None:

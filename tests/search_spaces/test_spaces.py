@@ -14,7 +14,7 @@ from nas.op import Shape
 from nas.space import Architecture, Candidate, SearchSpace, load_space
 from search_spaces.chain import COARSEST, ask_strides
 
-SPACES = ("lowrank", "mixed", "mobile", "msdnet", "shuffle", "squeeze", "tiny", "xception")
+SPACES = ("anytime", "lowrank", "mixed", "mobile", "msdnet", "shuffle", "squeeze", "tiny", "xception")
 SHAPES: list[Shape] = [
     (1, 8, 8),
     (1, 28, 28),
