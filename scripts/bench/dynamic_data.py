@@ -12,7 +12,10 @@ from typing import final
 from nas.data import Data, load_data
 from nas.train import TrainConfig
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["CIFAR", "TASKS", "Task"]
+
+CIFAR = "NAS_CIFAR10"
+"""Variable that names an npz file of CIFAR-10."""
 
 
 @final
@@ -29,8 +32,9 @@ class Task:
     """Of the networks with exits."""
     bound: str
     """Of the networks without, which is the last exit's."""
-    search_images: int | None = None
-    """Per short training of the search; all if None."""
+    trials: int = 48
+    """Short trainings of each search."""
+    seeds: int = 3
     num_classes: int = 10
 
     @property
@@ -40,7 +44,7 @@ class Task:
 
 @cache
 def _data(name: str) -> Data:
-    return load_data("fashion-mnist" if name == "fashion" else f"npz:{os.environ['NAS_CIFAR10']}")
+    return load_data(f"npz:{os.environ[CIFAR]}" if name == "cifar10" else "fashion-mnist")
 
 
 TASKS: Mapping[str, Task] = MappingProxyType(
@@ -54,6 +58,16 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                 times="latency 30us..200us",
                 budget="latency@0<=60us, latency@2<=200us, latency<=200us, macs<=5400K",
                 bound="latency<=200us, macs<=5400K",
+            ),
+            Task(
+                "quick",
+                (1, 28, 28),
+                TrainConfig(epochs=1, augment="none", images=640),
+                times="latency 30us..200us",
+                budget="latency@0<=60us, latency@2<=200us, latency<=200us",
+                bound="latency<=200us",
+                trials=3,
+                seeds=1,
             ),
             Task(
                 "cifar10",

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,18 @@ from nas.latency import Calibration, LocalTarget, calibrate
 from nas.search import AnytimeEvaluation, CostRange, Maximize, Minimize, Study, Trial, read_study
 from nas.train import ShortTraining
 
-__all__ = ["KINDS", "TURN_S", "UNFINISHED", "best_dynamic", "best_static", "calibrated", "space_of"]
+__all__ = [
+    "KINDS",
+    "TURN_S",
+    "UNFINISHED",
+    "best_dynamic",
+    "best_static",
+    "calibrated",
+    "done_file",
+    "space_of",
+]
 
 KINDS = {"dynamic": "search_spaces.anytime:space", "static": "search_spaces.anytime:static"}
-TRIALS = 48
 TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
 UNFINISHED = 3  # code of a process whose job is to be begun again
 CALIBRATION_S = 60
@@ -68,6 +75,11 @@ def study_of(kind: str, task: Task, folder: Path) -> Study:
     return Study(space_of(kind, task), folder / kind, costs={"latency_ms": times}, **given[kind])
 
 
+def done_file(folder: Path, kind: str) -> Path:
+    """What is there once a search has ended."""
+    return folder / f"{kind}.done"
+
+
 def best_dynamic(folder: Path) -> Architecture:
     """The network whose exits were best over all budgets."""
     (trial,) = read_study(folder / "dynamic").front.trials[:1]
@@ -78,6 +90,8 @@ def best_static(folder: Path, latency_ms: float) -> Architecture:
     """The most accurate network of the other search within a time."""
     trials = read_study(folder / "static").front.trials
     within = [trial for trial in trials if trial.values["latency_ms"] <= latency_ms]
+    if not within:  # the first exit of a network may be faster than any whole one
+        return min(trials, key=lambda trial: trial.values["latency_ms"]).architecture
     return max(within, key=_accuracy).architecture
 
 
@@ -85,19 +99,20 @@ def _accuracy(trial: Trial) -> float:
     return trial.values["accuracy"]
 
 
-def main(task: str, kind: str, folder: str, trials: int = TRIALS) -> int:
+def main(name: str, kind: str, folder: str) -> int:
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    end = time.monotonic() + TURN_S
-    study = study_of(kind, TASKS[task], Path(folder))
-    for trial in study.run(trials=trials):
+    end, task = time.monotonic() + TURN_S, TASKS[name]
+    study = study_of(kind, task, Path(folder))
+    for trial in study.run(trials=task.trials):
         if trial.evaluated:
             values = {name: round(value, 4) for name, value in trial.values.items()}
             print(study.record.evaluated, values, f"{trial.seconds:.0f} s", file=sys.stderr, flush=True)
-        if time.monotonic() > end and study.record.evaluated < trials:
+        if time.monotonic() > end and study.record.evaluated < task.trials:
             return UNFINISHED
+    done_file(Path(folder), kind).touch()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4], *map(int, sys.argv[4:])))
+    sys.exit(main(*sys.argv[1:]))

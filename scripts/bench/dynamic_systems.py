@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
@@ -16,7 +16,6 @@ from nas.train import TrainConfig
 
 __all__ = ["OPTIONS", "OWN", "Training", "level_exits", "trainings"]
 
-SEEDS = 3
 OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "plain": {},
@@ -40,6 +39,14 @@ REDUCED: Mapping[str, Any] = MappingProxyType(
 )
 LIN_GROW = {**REDUCED, "channels": 16, "growth": 6, "base": 1, "step_mode": "lin_grow"}
 OFFICIAL = {**REDUCED, "channels": 16, "growth": 6, "base": 4, "step": 2, "blocks": 7}
+MOBILE = {0.25: (1, 1, 2, 2, 1, 1, 1), 0.35: (1, 1, 2, 2, 2, 2, 1), 0.5: (1, 2, 2, 3, 2, 2, 1)}
+"""Depth of each stage, by width."""
+SHUFFLE = {
+    "_s": ((24, 48, 96), (1, 2, 1)),
+    "_m": ((48, 96, 192), (1, 2, 1)),
+    "_l": ((48, 96, 192), (2, 4, 2)),
+}
+"""Channels and depth of each stage."""
 MSDNET = "search_spaces.msdnet:space"
 
 
@@ -54,8 +61,6 @@ class Training:
     config: TrainConfig
     teacher: str | None = None
     """The training whose network teaches this one."""
-    weight: float = field(default=1.0, compare=False)
-    """About how long it takes, so that long ones are begun first."""
 
     @property
     def name(self) -> str:
@@ -63,23 +68,79 @@ class Training:
 
 
 def trainings(task: Task, folder: Path) -> Iterator[Training]:
-    """All of them; the searches must have ended."""
+    """All of them, the most important first; the searches must have ended."""
     own, recipe = best_dynamic(folder), task.recipe
-    for seed in range(SEEDS):
-        yield Training("msdnet", seed, _msdnet(task, REDUCED), _seeded(recipe, seed))
+    for seed in range(task.seeds):
         yield Training("ours", seed, own, _seeded(recipe, seed, OWN))
+        yield Training("msdnet", seed, _msdnet(task, REDUCED), _seeded(recipe, seed))
         for level, architecture in enumerate(_levels(task, folder)):
             yield Training(f"static{level}", seed, architecture, _seeded(recipe, seed))
+    for option in (name for name in OPTIONS if name != OWN):
+        yield Training(option, 0, own, _seeded(recipe, 0, option), TEACHER if option == "teacher" else None)
+    others = {**_peers(task), **_larger(task)}
     if OPTIONS[OWN]:
         yield Training("msdnet-ours", 0, _msdnet(task, REDUCED), _seeded(recipe, 0, OWN))
-    short = replace(recipe, epochs=2 if task.name == "fashion" else recipe.epochs)
-    if task.name == "fashion":
-        yield Training("lin_grow", 0, _msdnet(task, LIN_GROW), short)
-    else:
-        yield Training("official", 0, _msdnet(task, OFFICIAL), recipe)
-    for option in OPTIONS:
-        if option != OWN:
-            teacher = TEACHER if option == "teacher" else None
-            yield Training(option, 0, own, _seeded(recipe, 0, option), teacher)
-    for name, architecture in _peers(task).items():
-        yield Training(name, 0, architecture, recipe)
+    for name, architecture in others.items():
+        shorter = replace(recipe, epochs=2) if name == "lin_grow" else recipe
+        yield Training(name, 0, architecture, shorter)
+
+
+def _larger(task: Task) -> dict[str, Architecture]:
+    """MSDNet at the sizes of its README, which take a minute and more per thousand images."""
+    recipes = {"fashion": {"lin_grow": LIN_GROW}, "cifar10": {"official": OFFICIAL}}
+    return {name: _msdnet(task, recipe) for name, recipe in recipes.get(task.name, {}).items()}
+
+
+def level_exits(exits: int) -> tuple[int, ...]:
+    """The exits beside which networks of one budget are set: the first, the middle and the last."""
+    return tuple(sorted({0, exits // 2, exits - 1}))
+
+
+def _levels(task: Task, folder: Path) -> list[Architecture]:
+    """For each of these levels the best network of one budget that takes no longer."""
+    own, times = Candidate(space_of("dynamic", task), best_dynamic(folder)), calibrated(task, folder)
+    chosen = level_exits(len(own.graph.exits))
+    return [best_static(folder, times(own, exit=exit).value) for exit in chosen]
+
+
+def _seeded(recipe: TrainConfig, seed: int, option: str = "plain") -> TrainConfig:
+    return replace(recipe, seed=seed, **OPTIONS[option])
+
+
+def _msdnet(task: Task, recipe: Mapping[str, Any]) -> Architecture:
+    return _space(MSDNET, task).architecture(recipe)
+
+
+def _space(name: str, task: Task) -> SearchSpace:
+    space = load_space(name)
+    assert isinstance(space, SearchSpace), name
+    return space.at(task.input_shape, task.num_classes)
+
+
+def _peers(task: Task) -> dict[str, Architecture]:
+    """Published plans at widths and depths for such costs, without early exits."""
+    found = {}
+    for ratio, depths in MOBILE.items():
+        stages: list[dict[str, Any]] = [
+            {"width_ratio": ratio, "depth": depth, "kernel_size": 3, "se_ratio": 0.0, "expand_ratio": 6}
+            for depth in depths
+        ]
+        del stages[0]["expand_ratio"]
+        shared = {"block": "inverted", "stem_width_ratio": ratio, "last_channels": 160}
+        found[f"mobilenet{ratio}"] = _chain(_space("search_spaces.mobile:space", task), stages, shared)
+    for name, (widths, depths) in SHUFFLE.items():
+        stages = [
+            {"channels": width, "depth": depth, "kernel_size": 3}
+            for width, depth in zip(widths, depths, strict=True)
+        ]
+        shared = {"block": "v2", "stem_channels": 16, "last_channels": 256}
+        found[f"shufflenet{name}"] = _chain(_space("search_spaces.shuffle:space", task), stages, shared)
+    return found
+
+
+def _chain(space: SearchSpace, stages: list[dict[str, Any]], shared: Mapping[str, Any]) -> Architecture:
+    choices = {
+        f"stage{at}.{name}": option for at, stage in enumerate(stages) for name, option in stage.items()
+    }
+    exits = {f"exit{at}": "none" for at in range(len(stages) - 1)}
+    return space.architecture({**choices, **exits, **shared, "downsampling": "spread"})

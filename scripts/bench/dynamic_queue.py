@@ -1,0 +1,65 @@
+"""Runs jobs side by side, each in a process of its own, until all are done; what is interrupted goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from dynamic_search import UNFINISHED
+
+__all__ = ["Job", "run_jobs"]
+
+WAIT_S = 0.5
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """A program of this folder with its arguments. It is done where this file is there."""
+
+    program: str
+    arguments: tuple[str, ...]
+    done: Path
+    after: Path | None = None
+    """A file that must be there before it begins."""
+
+    @property
+    def ready(self) -> bool:
+        return self.after is None or self.after.exists()
+
+
+def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
+    """As many at a time as there are processors; `RuntimeError` where one fails, once the others end."""
+    waiting = [job for job in jobs if not job.done.exists()]
+    running: dict[subprocess.Popen[bytes], Job] = {}
+    failed: list[Job] = []
+    while waiting or running:
+        free = (workers or os.cpu_count() or 1) - len(running)
+        for job in [job for job in waiting if job.ready][: free if not failed else 0]:
+            waiting.remove(job)
+            running[_begun(job)] = job
+        if not running:
+            break
+        time.sleep(WAIT_S)
+        for process in [process for process in running if process.poll() is not None]:
+            job = running.pop(process)
+            if process.returncode == UNFINISHED:
+                waiting.insert(0, job)
+            elif process.returncode:
+                failed.append(job)
+    if failed or waiting:
+        raise RuntimeError(
+            f"jobs must end well, but did not: {[job.arguments for job in (*failed, *waiting)]}"
+        )
+
+
+def _begun(job: Job) -> subprocess.Popen[bytes]:
+    program = Path(__file__).parent / f"{job.program}.py"
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, str(program), *job.arguments], env=one_thread)

@@ -1,0 +1,62 @@
+"""What each system takes on this machine, measured last, while nothing else runs.
+
+Every exit stands as one graph of its own, so that no system pays for how many exits it has, and as the chain
+of segments that ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from dynamic_data import Task
+from dynamic_systems import Training
+from dynamic_train import WEIGHTS, place_of
+from record import Record
+
+from nas.bundle import IMAGE
+from nas.cost import Cost
+from nas.latency import LocalTarget, Target, measure_exit
+from nas.model import Model
+from nas.onnx import onnx_model
+
+__all__ = ["FILE", "collect"]
+
+FILE = "times.csv"
+SECONDS = 2.0
+PASSES = 3  # over all systems, so that a slow phase of the machine meets none of them alone
+
+
+def collect(record: Record, task: Task, trainings: Iterable[Training], folder: Path, *, passes: int) -> None:
+    """One row per system, exit and pass."""
+    done = {(row["task"], row["system"], row["exit"], row["pass"]) for row in record.rows(FILE)}
+    target = LocalTarget()
+    first = [training for training in trainings if training.seed == 0]
+    for number in range(passes):
+        for training in first:
+            if (task.name, training.system, "0", str(number)) not in done:
+                model = Model.load(place_of(folder, training.name) / WEIGHTS)
+                for row in _rows(target, model):
+                    named = {"task": task.name, "system": training.system, "pass": number}
+                    record.add(FILE, named | row)
+
+
+def _rows(target: Target, model: Model) -> list[dict[str, object]]:
+    """Of all exits at once, so that a system is measured whole or not at all."""
+    graph, weights = model.graph, model.weights()
+    image = np.random.default_rng(0).integers(0, 256, (1, *graph.input_shape), np.uint8)
+    rows = []
+    for exit in range(len(graph.exits)):
+        alone = target.measure(onnx_model(graph, weights, exit=exit), {IMAGE: image}, seconds=SECONDS)
+        staged = measure_exit(target, graph, exit, weights, seconds=SECONDS)
+        rows.append(
+            {
+                "exit": exit,
+                "macs": Cost.of(graph, exit).macs,
+                "ms": round(alone.p50_ms, 5),
+                "high_ms": None if alone.high_ms is None else round(alone.high_ms, 5),
+                "staged_ms": round(staged.p50_ms, 5),
+            }
+        )
+    return rows

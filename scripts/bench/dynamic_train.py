@@ -1,0 +1,85 @@
+"""One training of the benchmark, and what its network then says of validation and test images.
+
+As a program: dynamic_train.py TASK TRAINING FOLDER, which goes on with what the folder holds and ends with
+code 3 where it is not done after its turn.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from dynamic_data import TASKS, Task
+from dynamic_search import TURN_S, UNFINISHED
+from dynamic_systems import Training, trainings
+
+from nas import SearchSpace, load_space
+from nas.cascade import combined_logits
+from nas.files import save_json
+from nas.graph import Graph
+from nas.model import Model
+from nas.train import Epoch, fit, predict
+
+__all__ = ["DONE", "LOGITS", "WEIGHTS", "graph_of", "place_of"]
+
+DONE, LOGITS, WEIGHTS = "done.json", "logits.npz", "model.safetensors"
+
+
+class _TurnIsOverError(Exception):
+    pass
+
+
+def place_of(folder: Path, name: str) -> Path:
+    return folder / "networks" / name
+
+
+def graph_of(training: Training) -> Graph:
+    architecture = training.architecture
+    space = load_space(architecture.space)
+    assert isinstance(space, SearchSpace), architecture.space
+    return space.graph(architecture)
+
+
+def train(task: Task, training: Training, folder: Path) -> None:
+    """Train a network for a turn, or to its end, when it and what it says are kept."""
+    place, data, began = place_of(folder, training.name), task.data, time.monotonic()
+    place.mkdir(parents=True, exist_ok=True)
+    model = Model(graph_of(training), seed=training.seed)
+    teacher = Model.load(place_of(folder, training.teacher) / WEIGHTS) if training.teacher else None
+
+    def tell(epoch: Epoch) -> None:
+        accuracies = [round(accuracy, 4) for accuracy in epoch.accuracies]
+        seconds = time.monotonic() - began
+        print(
+            f"{training.name} epoch {epoch.number} {accuracies} {seconds:.0f} s", file=sys.stderr, flush=True
+        )
+        if seconds > TURN_S and epoch.number + 1 < training.config.epochs:
+            raise _TurnIsOverError
+
+    checkpoint = place / "checkpoint.safetensors"
+    history = fit(model, data, training.config, teacher=teacher, checkpoint=checkpoint, on_epoch=tell)
+    model.save(place / WEIGHTS)
+    said = {part: np.stack(predict(model, getattr(data, f"x_{part}"))) for part in ("val", "test")}
+    np.savez(place / LOGITS, allow_pickle=False, **said)
+    answers = combined_logits(list(said["test"]), training.config.readout)
+    test = [float((answer.argmax(axis=1) == data.y_test).mean()) for answer in answers]
+    save_json(place / DONE, {"val": history.accuracies, "test": test, "seconds": time.monotonic() - began})
+    checkpoint.unlink()
+
+
+def main(name: str, wanted: str, folder: str) -> int:
+    torch.set_num_threads(1)
+    task = TASKS[name]
+    (training,) = (each for each in trainings(task, Path(folder)) if each.name == wanted)
+    try:
+        train(task, training, Path(folder))
+    except _TurnIsOverError:
+        return UNFINISHED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
