@@ -8,7 +8,7 @@ from nas.errors import BundleError
 
 __all__ = ["COMBINATIONS", "CONFIDENCES", "Readout"]
 
-COMBINATIONS = ("last", "sum", "mean")
+COMBINATIONS = ("last", "sum", "mean", "product")
 CONFIDENCES = ("max_probability", "margin", "entropy", "patience")
 
 
@@ -18,7 +18,9 @@ class Readout:
     """What a head gives: logits and a confidence from 0 to 1, where needed with a memory of earlier heads.
 
     `combine` says whose logits they are: those of the `last` head; the `sum` over the heads so far, as of
-    boosted exits and products of experts; or of the `mean` of their probabilities, an ensemble.
+    boosted exits; of the `mean` of their probabilities, an ensemble; or of the `product` of their positive
+    logits, those of head k of K to the power of k / K: a class that one head rules out stays out, so that
+    what is likely hardly becomes unlikely again (https://arxiv.org/abs/2306.02652).
 
     `confidence` is the largest probability, its `margin` over the second, 1 less the `entropy` over its
     most, or `patience`, the share of the exits before that named the same class in a row

@@ -45,7 +45,7 @@ def decide(
     for k, limit in enumerate([*limits, -1.0]):
         if limit > 1 and not readout.needs_all_heads:
             continue
-        logits, shares, memory = _combined(heads[k].astype(np.float64), readout, memory, exit=k)
+        logits, shares, memory = _combined(heads, readout, memory, exit=k)
         sure = _confidence(readout, shares, memory.agreeing, exits=len(heads))
         leave = (result.exits < 0) & (limit <= 1) & ~(sure < limit)
         result.logits[leave], result.confidence[leave], result.exits[leave] = logits[leave], sure[leave], k
@@ -57,8 +57,8 @@ def exit_answers(heads: Sequence[NDArray[np.float32]], readout: Readout) -> list
     count, classes = heads[0].shape
     memory = _Memory(np.zeros((count, classes)), np.zeros(count))
     answers = []
-    for k, own in enumerate(heads):
-        logits, shares, memory = _combined(own.astype(np.float64), readout, memory, exit=k)
+    for k in range(len(heads)):
+        logits, shares, memory = _combined(heads, readout, memory, exit=k)
         sure = _confidence(readout, shares, memory.agreeing, exits=len(heads))
         answers.append(CascadeAnswer(logits, sure, np.full(count, k)))
     return answers
@@ -78,16 +78,18 @@ class _Memory(NamedTuple):
 
 
 def _combined(
-    own: _Floats, readout: Readout, memory: _Memory, *, exit: int
+    heads: Sequence[NDArray[np.float32]], readout: Readout, memory: _Memory, *, exit: int
 ) -> tuple[_Floats, _Floats, _Memory]:
     """Logits and probabilities of an exit, and the memory after it."""
-    temperature = readout.temperature(exit)
+    own, temperature = heads[exit].astype(np.float64), readout.temperature(exit)
     if readout.combine == "mean":
         total = memory.total + _softmax(own / temperature)
         shares = total / (exit + 1)
         logits = np.log(np.maximum(shares, np.finfo(np.float32).tiny))
     else:
-        logits = own + memory.total if readout.combine == "sum" else own
+        if readout.combine == "product":
+            own = np.log(np.maximum(own, np.finfo(np.float32).tiny)) * ((exit + 1) / len(heads))
+        logits = own if readout.combine == "last" else own + memory.total
         total, shares = logits, _softmax(logits / temperature)
     same = total.argmax(1) == memory.total.argmax(1)
     return logits, shares, _Memory(total, same * memory.agreeing + 1)

@@ -41,7 +41,11 @@ def write_readout(proto: GraphProto, readout: Readout, *, exit: int, exits: int,
         writer.node("Log", above_zero, result=LOGITS)
     else:
         total = LOGITS
-        if readout.combine == "sum":
+        if readout.combine == "product":
+            above_zero = writer.node("Max", own, writer.constant("tiny", _TINY))
+            power = writer.constant("power", (exit + 1) / exits)
+            own = writer.node("Mul", writer.node("Log", above_zero), power)
+        if readout.combine != "last":
             writer.node("Add", own, writer.memory(slice(0, classes)), result=LOGITS)
         shares = "" if readout.confidence == "patience" else writer.shares(LOGITS, temperature)
     count = writer.agreement(total) if readout.confidence == "patience" else ""

@@ -7,7 +7,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from nas.bundle import Readout
-from nas.cascade import decide, fitted_temperature, with_temperatures
+from nas.cascade import decide, exit_answers, fitted_temperature, with_temperatures
 
 RNG = np.random.default_rng(0)
 HEADS = [RNG.normal(size=(50, 5)).astype(np.float32) * (1 + k) for k in range(3)]
@@ -21,6 +21,26 @@ def test_confidences_are_those_of_scipy() -> None:
     }.items():
         answer = decide(HEADS, Readout(confidence=kind), exit=2)
         np.testing.assert_allclose(answer.confidence, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_product_of_experts() -> None:
+    """By its definition in https://arxiv.org/abs/2306.02652: positive logits to rising powers, multiplied."""
+    readout = Readout(combine="product")
+    powers = [np.maximum(head, 0.0).astype(np.float64) ** ((k + 1) / 3) for k, head in enumerate(HEADS)]
+    products = np.cumprod(powers, axis=0)
+    for exit, product in enumerate(products):
+        some = product.sum(axis=1) > 0  # where all classes are ruled out the least so is named
+        expected = product[some] / product[some].sum(axis=1, keepdims=True)
+        logits = decide(HEADS, readout, exit=exit).logits[some]
+        np.testing.assert_allclose(softmax(logits, axis=1), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_what_a_product_rules_out_stays_out() -> None:
+    left = np.all(HEADS, axis=0) & (np.min(HEADS, axis=0).max(axis=1) > 0)[:, None]  # some class is left
+    answers = [softmax(each.logits, axis=1) for each in exit_answers(HEADS, Readout(combine="product"))]
+    out = left & (HEADS[0] < 0)
+    assert max(answer[out].max() for answer in answers) < 1e-6
+    assert max(softmax(head, axis=1)[out].max() for head in HEADS[1:]) > 0.5, "alone they change their minds"
 
 
 def test_combined_heads_are_sums_and_ensembles() -> None:

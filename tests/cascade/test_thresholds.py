@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nas.bundle import Readout
+from nas.bundle.readout import COMBINATIONS
 from nas.cascade import CascadeCost, Validation, accuracy_reaching, cascade_at, cost_within, decide
 from nas.errors import BudgetError, DataError, SpaceError
 
@@ -52,7 +53,7 @@ def test_near_the_best_of_all_thresholds() -> None:
         assert cascade.cost <= least * 1.05, accuracy
 
 
-@pytest.mark.parametrize("combine", ["last", "sum", "mean"])
+@pytest.mark.parametrize("combine", COMBINATIONS)
 @pytest.mark.parametrize("confidence", ["max_probability", "entropy", "patience"])
 def test_what_is_said_is_what_a_cascade_does(combine: str, confidence: str) -> None:
     readout = Readout(combine=combine, confidence=confidence, temperatures=(2.0, 1.5, 1.0))

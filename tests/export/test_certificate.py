@@ -14,6 +14,7 @@ import torch
 
 from nas.budget import Budget, Limit
 from nas.bundle import Bundle, Readout
+from nas.bundle.readout import COMBINATIONS
 from nas.data import Data, load_data
 from nas.errors import BundleError
 from nas.export import ExportConfig, export
@@ -94,7 +95,7 @@ def test_the_certificate_says_how_it_was_measured(certified: Bundle) -> None:
     assert Bundle.load(certified.path or "").to_json() == certified.to_json()
 
 
-@pytest.mark.parametrize("combine", ["last", "sum", "mean"])
+@pytest.mark.parametrize("combine", COMBINATIONS)
 def test_heads_that_remember_are_measured_run_and_verified(
     model: Model, data: Data, tmp_path: Path, combine: str
 ) -> None:

@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from nas.bundle import Bundle, Level, Readout, write_bundle
+from nas.bundle.readout import COMBINATIONS
 from nas.errors import BudgetError, BundleError, DataError
 from nas.export.entries import model_entry
 from nas.model import Model
@@ -246,7 +247,7 @@ def test_an_empty_budget_is_kept_by_the_best_level(runtime):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("combine", ["last", "sum", "mean"])
+@pytest.mark.parametrize("combine", COMBINATIONS)
 def test_going_back_gives_what_a_fresh_image_gives(tmp_path, count, combine):
     rng, small = Random(0), space.at((3, 12, 12), 4)
     graph = next(g for g in (small.graph(small.sample(rng)) for _ in range(99)) if len(g.exits) == 4)

@@ -30,6 +30,7 @@ READOUTS = {
     "margin": Readout(confidence="margin"),
     "patient": Readout(confidence="patience"),
     "boosted": Readout(combine="sum", confidence="entropy"),
+    "monotone": Readout(combine="product", temperatures=(0.5, 2.0, 1.0)),
     "ensemble": Readout(combine="mean", temperatures=(0.5, 2.0, 1.0)),
 }
 
@@ -118,10 +119,10 @@ class TestRules:
                 stopped.add((rules.levels[level].thresholds, answer["exit"]))
         assert len(stopped) > 6
 
-    @pytest.mark.parametrize("first", range(0, 30, 6), ids=list(READOUTS))
+    @pytest.mark.parametrize("first", range(0, 6 * len(READOUTS), 6), ids=list(READOUTS))
     def test_going_on_reuses_features(self, answering: DevTools, rules: Bundle, first: int) -> None:
         answers_of(answering, self.images()[:1], 0)
-        walk = [first, first + 4, first + 2, first, (first + 7) % 30, first + 1]
+        walk = [first, first + 4, first + 2, first, (first + 7) % (6 * len(READOUTS)), first + 1]
         asked = {"images": self.images().reshape(8, -1).tolist(), "walk": walk}
         found = answering.evaluate(RESUME.format(asked=json.dumps(asked)))
         runtime = Runtime(rules)
