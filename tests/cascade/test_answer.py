@@ -77,8 +77,9 @@ def test_higher_thresholds_never_stop_earlier(seed: int) -> None:
 
 
 def test_the_temperature_is_that_at_which_labels_are_likeliest() -> None:
-    logits = torch.tensor(RNG.normal(size=(400, 5)) * 3)
-    labels = torch.distributions.Categorical(logits=logits / 2.5).sample()
+    rng = np.random.default_rng(1)
+    logits = torch.tensor(rng.normal(size=(400, 5)) * 3)
+    labels = torch.tensor([rng.choice(5, p=shares) for shares in softmax(logits.numpy() / 2.5, axis=1)])
     found = fitted_temperature(logits.numpy(), labels.numpy())
     costs = {
         t: torch.nn.functional.cross_entropy(logits / t, labels).item()
