@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import final
 
-import numpy as np
-
 from nas.bundle import Latency, Level
-from nas.cascade import CascadeCost, Validation, cascade_at, cost_within
+from nas.cascade import CascadeCost, Validation, cascade_at, cost_within, spread_budgets
 from nas.export.measuring import SECONDS_PER_EXIT, Answers, Conditions, MeasuredLevel, declared_energy
 from nas.graph import Graph
 from nas.latency import Target
@@ -41,10 +39,9 @@ def cascade_levels(
     macs = CascadeCost.of_graph(graph)
     times = _Times(runtime, target, exits) if target else None
     costs = times.costs() if times else macs
-    asking = costs.leaving([True] * (len(exits) - 1))
     found: dict[tuple[float, ...], MeasuredLevel] = {}
-    for bound in np.geomspace(asking[0], asking[-1], count + 2)[1:-1]:
-        cascade = cost_within(val, costs, float(bound))
+    for bound in spread_budgets(costs, count):
+        cascade = cost_within(val, costs, bound)
         thresholds = cascade.thresholds
         if thresholds in found or not any(limit <= 1 for limit in thresholds[: cascade.exit]):
             continue

@@ -1,0 +1,100 @@
+"""How good the exits of a network are: what budgets buy, who errs where, and whether answers get worse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.cascade.cost import CascadeCost
+from nas.cascade.thresholds import SIGMAS, Cascade, cascade_at, cost_within
+from nas.cascade.validation import Validation
+
+__all__ = [
+    "BudgetPoint",
+    "budget_curve",
+    "exit_confusion",
+    "failure_prediction",
+    "falling_shares",
+    "first_right",
+    "spread_budgets",
+]
+
+
+@final
+class BudgetPoint(NamedTuple):
+    """A mean budget, the thresholds solved for it on validation images, and what they do on others."""
+
+    budget: float
+    cascade: Cascade
+    other: Cascade
+
+
+def spread_budgets(costs: CascadeCost, count: int) -> tuple[float, ...]:
+    """Mean budgets at equal ratios between the first exit and the last, all heads asked; without the ends."""
+    asking = costs.leaving([True] * (costs.exits - 1))
+    bounds = np.geomspace(asking[0], asking[-1], count + 2)[1:-1]
+    return tuple(bounds.tolist())
+
+
+def budget_curve(
+    validation: Validation,
+    other: Validation,
+    costs: CascadeCost,
+    budgets: Sequence[float],
+    *,
+    sigmas: float = SIGMAS,
+) -> tuple[BudgetPoint, ...]:
+    """Budgeted batches (https://arxiv.org/abs/1703.09844): for each mean budget the accuracy that it buys."""
+    solved = ((budget, cost_within(validation, costs, budget, sigmas=sigmas)) for budget in budgets)
+    return tuple(
+        BudgetPoint(budget, cascade, cascade_at(other, costs, cascade.thresholds))
+        for budget, cascade in solved
+    )
+
+
+def exit_confusion(answers: Validation) -> NDArray[np.float64]:
+    """Share of images that exit i, the row, gets right and exit j, the column, wrong, (exits, exits).
+
+    Above the diagonal stands what going on spoils: overthinking (https://arxiv.org/abs/1810.07052).
+    """
+    right = answers.right.astype(np.float64)
+    confusion: NDArray[np.float64] = (right * answers.weights[:, None]).T @ (1 - right)
+    return confusion
+
+
+def first_right(answers: Validation) -> NDArray[np.intp]:
+    """The first exit from which on an image is always named right, (N,); the number of exits if none is."""
+    wrong = ~answers.right[:, ::-1]
+    found: NDArray[np.intp] = answers.exits - np.where(wrong.any(axis=1), wrong.argmax(axis=1), answers.exits)
+    return found
+
+
+def falling_shares(
+    probabilities: Sequence[NDArray[np.floating]],
+    labels: NDArray[np.integer],
+    by: Sequence[float] = (0.01, 0.05, 0.1, 0.2, 0.5),
+) -> dict[float, float]:
+    """Share of images whose true class is at some exit less likely than before, `by` so much or more.
+
+    The measure of conditional monotonicity of https://arxiv.org/abs/2306.02652, from (N, K) for each exit.
+    """
+    rows = np.arange(len(labels))
+    own = np.stack([shares[rows, labels] for shares in probabilities])
+    falls = (np.maximum.accumulate(own) - own).max(axis=0)
+    return {amount: float((falls > amount).mean()) for amount in by}
+
+
+def failure_prediction(answers: Validation, exit: int) -> float:
+    """How often an exit is surer of what it gets right than of what it gets wrong, 0.5 by chance (AUROC).
+
+    This, and not calibration, decides what an early exit is worth (https://arxiv.org/abs/2508.21495).
+    """
+    right, sure = answers.right[:, exit], answers.confidence[:, exit]
+    good, bad = np.sort(sure[right]), sure[~right]
+    if not len(good) or not len(bad):
+        return 1.0
+    below = np.searchsorted(good, bad, side="left") + np.searchsorted(good, bad, side="right")
+    return float(1 - (below / 2).mean() / len(good))

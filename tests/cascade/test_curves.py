@@ -1,0 +1,93 @@
+"""Figures of exits, against their definitions and against scikit-learn."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
+
+from nas.bundle import Readout
+from nas.cascade import (
+    CascadeCost,
+    Validation,
+    budget_curve,
+    exit_answers,
+    exit_confusion,
+    failure_prediction,
+    falling_shares,
+    first_right,
+    spread_budgets,
+)
+
+COSTS = CascadeCost("macs", (10.0, 15.0, 40.0), (3.0, 3.0, 5.0))
+
+
+def images(count: int, seed: int) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, count)
+    heads = [
+        (np.eye(4)[labels] * (1 + exit) + rng.normal(size=(count, 4))).astype(np.float32) for exit in range(3)
+    ]
+    return heads, labels
+
+
+HEADS, LABELS = images(500, 0)
+ANSWERS = Validation.of(HEADS, LABELS)
+
+
+def test_more_budget_buys_more() -> None:
+    budgets = spread_budgets(COSTS, 5)
+    assert COSTS.least < budgets[0] and budgets[-1] < COSTS.leaving([True, True])[-1]
+    np.testing.assert_allclose(np.diff(np.log(budgets)), np.log(budgets[1] / budgets[0]))
+    points = budget_curve(ANSWERS, Validation.of(*images(5000, 1)), COSTS, budgets)
+    accuracies = [point.cascade.accuracy for point in points]
+    assert accuracies == sorted(accuracies)
+    for point in points:
+        assert point.cascade.cost + point.cascade.margin <= point.budget
+        assert point.other.thresholds == point.cascade.thresholds
+        assert point.other.accuracy == pytest.approx(point.cascade.accuracy, abs=0.08)
+
+
+def test_confusion_of_exits() -> None:
+    right = [head.argmax(axis=1) == LABELS for head in HEADS]
+    confusion = exit_confusion(ANSWERS)
+    for i, first in enumerate(right):
+        for j, second in enumerate(right):
+            assert confusion[i, j] == pytest.approx((first & ~second).mean())
+
+
+def test_the_first_exit_that_is_right_for_good() -> None:
+    found = first_right(ANSWERS)
+    for image, exit in enumerate(found):
+        assert ANSWERS.right[image, exit:].all()
+        assert exit == 0 or not ANSWERS.right[image, exit - 1]
+
+
+@pytest.mark.parametrize("exit", range(3))
+def test_failure_prediction_is_the_area_under_the_curve(exit: int) -> None:
+    expected = roc_auc_score(ANSWERS.right[:, exit], ANSWERS.confidence[:, exit])
+    assert failure_prediction(ANSWERS, exit) == pytest.approx(expected)
+
+
+def test_what_is_always_right_predicts_failure_perfectly() -> None:
+    surely = [np.eye(4, dtype=np.float32)[LABELS] * 9] * 2
+    assert failure_prediction(Validation.of(surely, LABELS), 0) == 1.0
+
+
+def test_answers_that_fall() -> None:
+    shares = [softmax(head, axis=1) for head in HEADS]
+    found = falling_shares(shares, LABELS)
+    own = np.array([share[np.arange(500), LABELS] for share in shares])
+    pairs = [own[i] - own[j] for i in range(3) for j in range(i + 1, 3)]
+    for amount, share in found.items():
+        assert share == pytest.approx((np.max(pairs, axis=0) > amount).mean())
+
+
+def test_a_product_of_experts_falls_less() -> None:
+    """What it is for, on exits that see the same image through their own noise."""
+    falls = {}
+    for combine in ("last", "product"):
+        answers = exit_answers([head + 1 for head in HEADS], Readout(combine=combine))
+        shares = [softmax(answer.logits, axis=1) for answer in answers]
+        falls[combine] = falling_shares(shares, LABELS)[0.2]
+    assert falls["product"] < falls["last"]
