@@ -5,18 +5,28 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, final
+from typing import Protocol, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.bundle import Readout
-from nas.cascade.answer import CascadeAnswer, exit_answers
+from nas.cascade.answer import exit_answers
 from nas.errors import DataError
 
 __all__ = ["Validation"]
 
 _UNEVEN = 10  # images of the most frequent class for each of the rarest, from which on it is said
+
+
+class Answered(Protocol):
+    """What an exit says of some images: `CascadeAnswer`, or a `Prediction` of the runtime."""
+
+    @property
+    def logits(self) -> NDArray[np.floating]: ...
+
+    @property
+    def confidence(self) -> NDArray[np.floating]: ...
 
 
 @final
@@ -55,7 +65,7 @@ class Validation:
     @classmethod
     def of_answers(
         cls,
-        answers: Sequence[CascadeAnswer],
+        answers: Sequence[Answered],
         labels: NDArray[np.integer],
         readout: Readout,
         *,
@@ -65,7 +75,7 @@ class Validation:
         patient = readout.confidence == "patience"
         _check_images(labels, len(answers), classes=answers[0].logits.shape[1])
         return cls(
-            confidence=np.stack([answer.confidence for answer in answers], axis=1),
+            confidence=np.stack([answer.confidence for answer in answers], axis=1).astype(np.float64),
             right=np.stack([answer.logits.argmax(axis=1) == labels for answer in answers], axis=1),
             weights=_weights(labels, answers[0].logits.shape[1], class_shares),
             asks_all=readout.needs_all_heads or patient,

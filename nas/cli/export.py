@@ -15,7 +15,7 @@ Example:
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from nas.report.tables import level_table
 from nas.space import Architecture
 
 if TYPE_CHECKING:
+    from nas.export import ExportConfig
     from nas.model import Model
 
 __all__ = ["add_arguments", "execute"]
@@ -62,7 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def execute(arguments: Namespace) -> None:
-    from nas.export import ExportConfig, export
+    from nas.export import export
     from nas.latency import DeclaredEnergy, open_target
     from nas.train.threads import torch_threads
 
@@ -86,14 +87,7 @@ def execute(arguments: Namespace) -> None:
             energy=DeclaredEnergy.parse(energy) if energy else None,
             architectures=architectures,
             provenance={"search": run.record.settings.to_json()},
-            config=ExportConfig(
-                fused=not arguments.no_fused,
-                int8=arguments.int8,
-                torch_weights=arguments.torch,
-                cascades=arguments.cascades,
-                readouts=readouts,
-                governor=read_file(arguments.governor) if arguments.governor else {},
-            ),
+            config=_config(arguments, readouts),
             progress=line.show,
         )
     if arguments.json:
@@ -102,6 +96,19 @@ def execute(arguments: Namespace) -> None:
         write_table(level_table(bundle.levels))
     for breach in _breaches(bundle, budget):
         say(breach)
+
+
+def _config(arguments: Namespace, readouts: Mapping[str, Readout]) -> ExportConfig:
+    from nas.export import ExportConfig
+
+    return ExportConfig(
+        fused=not arguments.no_fused,
+        int8=arguments.int8,
+        torch_weights=arguments.torch,
+        cascades=arguments.cascades,
+        readouts=readouts,
+        governor=read_file(arguments.governor) if arguments.governor else {},
+    )
 
 
 def _breaches(bundle: Bundle, budget: Budget) -> Iterator[str]:

@@ -85,6 +85,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> None:
     from nas.model import Model
     from nas.train import TrainConfig
+    from nas.train.lesson import check_teacher
 
     run = Run.load(arguments.folder)
     chosen = spread(run.record.front.trials, arguments.top)
@@ -93,6 +94,7 @@ def execute(arguments: Namespace) -> None:
     data, seed = run.data(), run.record.settings.seed
     config = TrainConfig(epochs=arguments.epochs, seed=seed, threads=run.job.threads, **arguments.exits)
     teacher = Model.load(arguments.teacher) if arguments.teacher else None
+    check_teacher(config, teacher)
     settings = {"config": config.to_json(), "teacher": _hash(arguments.teacher)}
     found = {folder: _described(folder, trial, settings) for folder, trial in _folders(run, chosen).items()}
     with LiveLine() as line:

@@ -22,9 +22,9 @@ def cascade_levels(
     runtime: Runtime,
     graph: Graph,
     exits: Sequence[MeasuredLevel],
+    *,
     answers: Answers,
     conditions: Conditions,
-    *,
     count: int,
 ) -> list[MeasuredLevel]:
     """At most `count` levels of a network whose `exits` are measured.

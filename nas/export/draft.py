@@ -124,9 +124,11 @@ class Draft:
         for name, graph in self._graphs.items():
             self._tell(f"measuring {name}")
             answers = Answers.of(runtime, name, self._data)
-            exits = measured_exits(runtime, name, graph, answers, conditions)
+            exits = measured_exits(runtime, name, graph, answers=answers, conditions=conditions)
             found += exits
             if self._cascades and len(exits) > 1:
                 self._tell(f"solving thresholds of {name}")
-                found += cascade_levels(runtime, graph, exits, answers, conditions, count=self._cascades)
+                found += cascade_levels(
+                    runtime, graph, exits, answers=answers, conditions=conditions, count=self._cascades
+                )
         return found

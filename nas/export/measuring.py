@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from nas.budget import Budget
 from nas.bundle import Latency, Level, exit_segments
-from nas.cascade import CascadeAnswer
 from nas.data import Data
 from nas.graph import Graph
 from nas.latency import DeclaredEnergy, Target
 from nas.latency.verification import keeps_limit, latency_limit, measure_files
-from nas.runtime import Prediction, Runtime
+from nas.runtime import Prediction, Runtime, exit_predictions
 
 __all__ = [
     "SECONDS_PER_EXIT",
@@ -30,8 +29,6 @@ __all__ = [
 ]
 
 SECONDS_PER_EXIT = 2.0  # at most; a measurement ends as soon as its result is narrow
-
-_BATCH = 256
 
 
 @final
@@ -104,18 +101,19 @@ class Conditions(NamedTuple):
 class Answers(NamedTuple):
     """What every exit of an exported network answers, all heads before it asked."""
 
-    val: list[CascadeAnswer]
-    test: list[CascadeAnswer]
+    val: tuple[Prediction, ...]
+    test: tuple[Prediction, ...]
 
     @staticmethod
     def of(runtime: Runtime, name: str, data: Data) -> Answers:
-        return Answers(_answers(runtime, name, data.x_val), _answers(runtime, name, data.x_test))
+        return Answers(*(exit_predictions(runtime, name, images) for images in (data.x_val, data.x_test)))
 
 
 def measured_exits(
     runtime: Runtime,
     name: str,
     graph: Graph,
+    *,
     answers: Answers,
     conditions: Conditions,
 ) -> list[MeasuredLevel]:
@@ -139,8 +137,8 @@ def measured_exits(
     return found
 
 
-def _accuracy(answer: CascadeAnswer, labels: NDArray[np.integer]) -> float:
-    return float((answer.logits.argmax(axis=1) == labels).mean())
+def _accuracy(answer: Prediction, labels: NDArray[np.integer]) -> float:
+    return float((answer.labels == labels).mean())
 
 
 def _macs(graph: Graph, exit: int, *, all_heads: bool) -> int:
@@ -158,23 +156,6 @@ def declared_energy(latency: Latency | None, declared: DeclaredEnergy | None) ->
         return {"energy_mj": latency.energy_mj, "energy_source": "measured"}
     assert declared
     return {"energy_mj": declared(latency.p50_ms), "energy_source": f"declared: {declared}"}
-
-
-def _answers(runtime: Runtime, name: str, images: NDArray[np.uint8]) -> list[CascadeAnswer]:
-    """Of each exit, all of which are levels in order; a trunk runs once for all of them."""
-    first, *further = [i for i, level in enumerate(runtime.levels) if level.model == name]
-    parts: list[list[Prediction]] = []
-    for start in range(0, len(images), _BATCH):
-        progress = runtime.start(images[start : start + _BATCH], first)
-        parts.append([progress.answer, *map(progress.resume, further)])
-    return [
-        CascadeAnswer(
-            logits=np.concatenate([part.logits for part in exit]),
-            confidence=np.concatenate([part.confidence for part in exit]),
-            exits=np.concatenate([part.exits for part in exit]),
-        )
-        for exit in zip(*parts, strict=True)
-    ]
 
 
 def _cost(level: Level) -> float:

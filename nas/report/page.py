@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.bundle import Bundle, undominated
+from nas.report.html import document, figure, table
 from nas.report.plots import draw_bars, draw_curves, draw_progress, draw_scatter
 from nas.report.points import exit_curves, front_points, level_points
-from nas.report.tables import Table, exit_table, level_table, trial_table
+from nas.report.tables import exit_table, level_table, trial_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,24 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["write_report"]
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
-figure { margin: 1rem 0; }
-figure img { width: 100%; max-width: 44rem; border: 1px solid var(--line); border-radius: 6px; }
-figcaption { opacity: 0.75; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; }
-th, td { white-space: nowrap; }
-.number { text-align: right; }
-td:last-child { white-space: normal; }
-"""
 LEAST_CURVE = 2  # networks of which a curve is drawn
 MOST_CHOICES = 12  # bars
 MMAC = "million MACs per image (1 MAC = 2 FLOPs)"
-NUMBER = ' class="number"'
 
 
 def write_report(folder: Path, record: StudyRecord, bundle: Bundle | None = None) -> Path:
@@ -48,12 +34,12 @@ def write_report(folder: Path, record: StudyRecord, bundle: Bundle | None = None
     parts = [f"<h1>{escape(title)}</h1>", *_search_parts(record, figures)]
     if bundle:
         parts += _bundle_parts(bundle, figures)
-    parts += ["<h2>All trials</h2>", _table(trial_table(record.trials, record.settings.objectives))]
+    parts += ["<h2>All trials</h2>", table(trial_table(record.trials, record.settings.objectives))]
     folder.mkdir(parents=True, exist_ok=True)
-    for file, figure in figures.items():
-        figure.savefig(folder / file)
+    for file, drawing in figures.items():
+        drawing.savefig(folder / file)
     page = folder / "index.html"
-    page.write_text(_document(title, parts), encoding="utf-8")
+    page.write_text(document(title, parts), encoding="utf-8")
     return page
 
 
@@ -74,8 +60,8 @@ def _search_parts(record: StudyRecord, figures: dict[str, Figure]) -> list[str]:
         figures["front_macs.png"] = draw_scatter(points, cost=MMAC, names=names, joined=joined)
         sought = ", ".join(" ".join(*objective.to_json().items()) for objective in settings.objectives)
         caption = f"Accuracy after the short training of the search. The front is to {sought}."
-        parts.append(_figure("front_macs.png", caption))
-    parts.append(_table(trial_table(record.front.trials, settings.objectives)))
+        parts.append(figure("front_macs.png", caption))
+    parts.append(table(trial_table(record.front.trials, settings.objectives)))
     return parts + _progress_parts(record, figures)
 
 
@@ -87,12 +73,12 @@ def _progress_parts(record: StudyRecord, figures: dict[str, Figure]) -> list[str
     if len(curve) < LEAST_CURVE:
         return []
     figures["progress.png"] = draw_progress(curve)
-    parts = ["<h2>Progress</h2>", _figure("progress.png", "What the front covered after each network.")]
+    parts = ["<h2>Progress</h2>", figure("progress.png", "What the front covered after each network.")]
     shares = importances(record, "accuracy")
     if shares:
         figures["choices.png"] = draw_bars(dict(list(shares.items())[:MOST_CHOICES]))
         caption = "What share of the differences in accuracy each choice has, told by a random forest."
-        parts += ["<h2>Choices that matter</h2>", _figure("choices.png", caption)]
+        parts += ["<h2>Choices that matter</h2>", figure("choices.png", caption)]
     return parts
 
 
@@ -111,38 +97,12 @@ def _bundle_parts(bundle: Bundle, figures: dict[str, Figure]) -> list[str]:
         cost, names = "milliseconds per image", ("exits", "levels that none beats")
         figures["front_ms.png"] = draw_scatter(times, cost=cost, names=names, joined=True)
         target = next(level.latency.target for level in bundle.levels if level.latency)
-        parts.append(_figure("front_ms.png", f"Accuracy against time, measured on {target}."))
-    parts.append(_table(level_table(bundle.levels)))
+        parts.append(figure("front_ms.png", f"Accuracy against time, measured on {target}."))
+    parts.append(table(level_table(bundle.levels)))
     figures["exits.png"] = draw_curves(exit_curves(bundle), cost=MMAC)
     parts += [
         "<h2>Exits of the networks</h2>",
-        _figure("exits.png", "Accuracy at each exit against the MACs up to it, after the final training."),
-        _table(exit_table(bundle)),
+        figure("exits.png", "Accuracy at each exit against the MACs up to it, after the final training."),
+        table(exit_table(bundle)),
     ]
     return parts
-
-
-def _figure(file: str, caption: str) -> str:
-    text = escape(caption)
-    return f'<figure><img src="{file}" alt="{text}"><figcaption>{text}</figcaption></figure>'
-
-
-def _table(table: Table) -> str:
-    numeric = table.numeric or (False,) * len(table.header)
-
-    def line(cells: tuple[str, ...], tag: str) -> str:
-        pairs = zip(cells, numeric, strict=True)
-        return "".join(f"<{tag}{NUMBER if right else ''}>{escape(cell)}</{tag}>" for cell, right in pairs)
-
-    rows = "\n".join(f"<tr>{line(row, 'td')}</tr>" for row in table.rows)
-    head = f"<thead><tr>{line(table.header, 'th')}</tr></thead>"
-    return f'<div class="wide"><table>{head}<tbody>\n{rows}\n</tbody></table></div>'
-
-
-def _document(title: str, parts: list[str]) -> str:
-    body = "\n".join(parts)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_bars", "draw_curves", "draw_progress", "draw_scatter"]
+__all__ = ["COLORS", "draw_bars", "draw_curves", "draw_progress", "draw_scatter", "new_axes"]
 
 # Okabe and Ito's colors, which people with any color vision tell apart: https://jfly.uni-koeln.de/color
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -21,7 +21,7 @@ WIDE = 8.0  # costs that span this factor get a logarithmic axis
 
 def draw_scatter(scatter: Scatter, *, cost: str, names: tuple[str, str], joined: bool) -> Figure:
     """All points light and the best dark, if `joined` as one line; `names` are for the legend."""
-    figure, axes = _axes(cost, scatter.all)
+    figure, axes = new_axes(cost, [point.cost for point in scatter.all])
     rest = [point for point in scatter.all if point not in scatter.best]
     axes.plot(*_columns(rest), "o", color="#b5bcc4", markersize=4.5, label=names[0])
     line = "o-" if joined else "o"
@@ -32,7 +32,7 @@ def draw_scatter(scatter: Scatter, *, cost: str, names: tuple[str, str], joined:
 
 def draw_curves(curves: Mapping[str, tuple[Point, ...]], *, cost: str) -> Figure:
     """One line per network through its exits."""
-    figure, axes = _axes(cost, [point for points in curves.values() for point in points])
+    figure, axes = new_axes(cost, [point.cost for points in curves.values() for point in points])
     for number, (name, points) in enumerate(curves.items()):
         axes.plot(*_columns(points), "o-", color=COLORS[number % len(COLORS)], linewidth=1.4, label=name)
     axes.legend(frameon=False, loc="best")
@@ -41,7 +41,7 @@ def draw_curves(curves: Mapping[str, tuple[Point, ...]], *, cost: str) -> Figure
 
 def draw_progress(shares: Sequence[float]) -> Figure:
     """What share of the box of all values the front covered after each network."""
-    figure, axes = _axes("networks trained in full", ())
+    figure, axes = new_axes("networks trained in full", ())
     axes.set_ylabel("hypervolume, % of the box of all values")
     axes.step(range(1, len(shares) + 1), [100 * share for share in shares], where="post", color=COLORS[0])
     axes.set_ylim(bottom=0)
@@ -50,7 +50,7 @@ def draw_progress(shares: Sequence[float]) -> Figure:
 
 def draw_bars(shares: Mapping[str, float]) -> Figure:
     """Shares of choices, the largest on top."""
-    figure, axes = _axes("share of the differences, %", ())
+    figure, axes = new_axes("share of the differences, %", ())
     names = list(shares)[::-1]
     axes.barh(names, [100 * shares[name] for name in names], color=COLORS[0], height=0.6)
     axes.set_ylabel("")
@@ -58,7 +58,8 @@ def draw_bars(shares: Mapping[str, float]) -> Figure:
     return figure
 
 
-def _axes(cost: str, points: Sequence[Point]) -> tuple[Figure, Axes]:
+def new_axes(cost: str, costs: Sequence[float]) -> tuple[Figure, Axes]:
+    """Of accuracy against a cost, logarithmic where the costs to be drawn span much."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -71,7 +72,6 @@ def _axes(cost: str, points: Sequence[Point]) -> tuple[Figure, Axes]:
     axes.set_ylabel("validation accuracy, %")
     axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
     axes.set_axisbelow(True)
-    costs = [point.cost for point in points]
     if costs and max(costs) > WIDE * min(costs):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -3,6 +3,7 @@
 from nas.runtime.adaptive import Deadline as Deadline
 from nas.runtime.adaptive import EnergyUntil as EnergyUntil
 from nas.runtime.choice import level_within as level_within
+from nas.runtime.exits import exit_predictions as exit_predictions
 from nas.runtime.fused import FusedModel as FusedModel
 from nas.runtime.governor import Governor as Governor
 from nas.runtime.policies import BatteryBands as BatteryBands
@@ -45,5 +46,6 @@ __all__ = [
     "SystemSignals",
     "ThermalClamp",
     "UserPin",
+    "exit_predictions",
     "level_within",
 ]

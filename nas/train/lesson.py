@@ -16,7 +16,7 @@ from nas.train.config import TrainConfig
 from nas.train.distillation import TEACHERS, distillation_loss
 from nas.train.losses import ANSWERS, EXIT_LOSSES
 
-__all__ = ["Lesson"]
+__all__ = ["Lesson", "check_teacher"]
 
 
 @final
@@ -24,7 +24,8 @@ class Lesson:
     """The loss of a training, whose teacher, if it has one, sees the same images."""
 
     def __init__(self, config: TrainConfig, graph: Graph, teacher: Model | None) -> None:
-        _check_teacher(config, graph, teacher)
+        check_teacher(config, teacher)
+        _check_fit(graph, teacher)
         self.config = config
         self._teacher = teacher if config.distill == "teacher" else None
         if self._teacher is not None:
@@ -60,13 +61,17 @@ class Lesson:
         return logits
 
 
-def _check_teacher(config: TrainConfig, graph: Graph, teacher: Model | None) -> None:
+def check_teacher(config: TrainConfig, teacher: Model | None) -> None:
+    """`StudyError` unless there is a teacher just where the settings want one."""
     if (config.distill == "teacher") != (teacher is not None):
         found = "none" if teacher is None else f"one with distill={config.distill!r}"
         raise StudyError(
             f"a teacher must be given with distill='teacher', and only then, but got {found}; "
             "change one of both"
         )
+
+
+def _check_fit(graph: Graph, teacher: Model | None) -> None:
     if teacher is None:
         return
     wanted = graph.input_shape, graph.num_classes

@@ -1,0 +1,94 @@
+"""Tell how good the exits of exported networks are, on test images.
+
+Of each exit its MACs, milliseconds, accuracy and how well it knows where it errs; and for some mean budgets,
+whose thresholds are solved on validation images, what accuracy they buy and where images leave. The page has
+the curves, which exit is right where another is wrong, and images that are easy and hard.
+
+Example:
+  nas eval runs/d
+  nas eval runs/d --model net7 --budgets 8 --json
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from nas.bundle import Bundle, BundleModel
+from nas.cascade import CascadeCost
+from nas.cli.arguments import add_folder, add_json, natural, positive
+from nas.cli.job import Run, load_search_space
+from nas.cli.output import say, write_json, write_table
+from nas.errors import BundleError
+from nas.space import Architecture
+
+__all__ = ["add_arguments", "execute"]
+
+BUDGETS, EXAMPLES = 6, 16
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_folder(parser)
+    parser.add_argument(
+        "--bundle", type=Path, metavar="BUNDLE", help="what was exported (default RUN/bundle)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the page (default RUN/eval)")
+    parser.add_argument("--model", metavar="NAME", help="of the bundle (default: all with early exits)")
+    parser.add_argument(
+        "--budgets", type=positive, default=BUDGETS, help=f"solved for each network (default {BUDGETS})"
+    )
+    parser.add_argument(
+        "--examples", type=natural, default=EXAMPLES, help=f"easy and hard images (default {EXAMPLES} each)"
+    )
+    add_json(parser)
+
+
+def execute(arguments: Namespace) -> None:
+    from nas.report import budget_table, evaluate_exits, exit_report_table, write_exit_report
+    from nas.runtime import Runtime
+
+    run = Run.load(arguments.folder)
+    bundle, data = Bundle.load(arguments.bundle or run.bundle), run.data()
+    runtime = Runtime(bundle)
+    reports = [
+        evaluate_exits(
+            runtime,
+            model.name,
+            _costs(model),
+            data,
+            budgets=arguments.budgets,
+            examples=arguments.examples,
+        )
+        for model in _chosen(bundle, arguments.model)
+    ]
+    page = write_exit_report(arguments.out or run.folder / "eval", reports, data=data.name)
+    say(f"the page is {page}")
+    if arguments.json:
+        write_json({"models": [report.to_json() for report in reports]})
+    else:
+        write_table(exit_report_table(reports))
+        write_table(budget_table(reports))
+
+
+def _chosen(bundle: Bundle, name: str | None) -> list[BundleModel]:
+    """The models with early exits, or the one of this name."""
+    models = [model for model in bundle.models if model.exits > 1 and name in (None, model.name)]
+    if not models:
+        known = ", ".join(f"{model.name} ({model.exits})" for model in bundle.models)
+        wanted = f"{name!r} to have" if name else "some network to have"
+        raise BundleError(
+            f"exits are compared, which needs {wanted} 2 or more in this bundle, but it has {known}; "
+            "choose another, or search with a budget at an exit, such as macs@1<=2M"
+        )
+    return models
+
+
+def _costs(model: BundleModel) -> CascadeCost:
+    """MACs of the network that the bundle says the model is."""
+    if not model.architecture:
+        raise BundleError(
+            f"a model must say its architecture to be counted, but {model.name!r} does not; "
+            "export it with nas export, or give architectures to export()"
+        )
+    architecture = Architecture.from_json(model.architecture)
+    return CascadeCost.of_graph(load_search_space(architecture.space).graph(architecture))

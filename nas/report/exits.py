@@ -1,0 +1,163 @@
+"""How the exits of one network of a bundle do on images that chose nothing, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.bundle import Bundle
+from nas.cascade import (
+    BudgetPoint,
+    CascadeCost,
+    Validation,
+    budget_curve,
+    exit_confusion,
+    failure_prediction,
+    falling_shares,
+    first_right,
+    spread_budgets,
+)
+from nas.data import Data
+from nas.report.tables import Table
+from nas.runtime import Prediction, Runtime, exit_predictions
+
+__all__ = ["Examples", "ExitReport", "budget_table", "evaluate_exits", "exit_report_table"]
+
+_FALL = 0.2  # of a probability, which is told
+
+
+@final
+@dataclass(frozen=True)
+class Examples:
+    """Images with their labels and what the last exit names them, (N, C, H, W), (N,) and (N,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    named: NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ExitReport:
+    """One network: what it costs to leave at each exit, and how good that is on test images."""
+
+    model: str
+    classes: tuple[str, ...]
+    costs: CascadeCost
+    exits: tuple[dict[str, float | int | None], ...]
+    """Of each exit: MACs with its head alone, milliseconds if measured, accuracy, failure prediction."""
+    budgets: tuple[BudgetPoint, ...]
+    confusion: NDArray[np.float64]
+    """Share of images that the exit of the row gets right and that of the column wrong."""
+    falling: float
+    """Share of images whose class becomes less likely by a fifth or more on the way."""
+    hardness: NDArray[np.float64]
+    """Share of images by the first exit from which on they are named right, the last of those never."""
+    easy: Examples
+    """The surest right answers of the first exit."""
+    hard: Examples
+    """Images that no exit names right, those first of whose wrong name the last is surest."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "exits": list(self.exits),
+            "budgets": [
+                {
+                    "budget": point.budget,
+                    "metric": self.costs.metric,
+                    "thresholds": list(point.cascade.thresholds),
+                    "validation_accuracy": point.cascade.accuracy,
+                    "test_accuracy": point.other.accuracy,
+                    "test_cost": point.other.cost,
+                    "shares": list(point.other.shares),
+                }
+                for point in self.budgets
+            ],
+            "confusion": self.confusion.tolist(),
+            "falling": self.falling,
+            "hardness": self.hardness.tolist(),
+        }
+
+
+def evaluate_exits(
+    runtime: Runtime, model: str, costs: CascadeCost, data: Data, *, budgets: int, examples: int
+) -> ExitReport:
+    """Run validation and test images through every exit; thresholds are solved on validation alone."""
+    readout = runtime.bundle.model(model).readout
+    found = exit_predictions(runtime, model, data.x_test)
+    val = Validation.of_answers(exit_predictions(runtime, model, data.x_val), data.y_val, readout)
+    test = Validation.of_answers(found, data.y_test, readout)
+    from_exit = first_right(test)
+    shares = [answer.probabilities for answer in found]
+    return ExitReport(
+        model=model,
+        classes=runtime.bundle.classes,
+        costs=costs,
+        exits=_exits(runtime.bundle, model, costs, test),
+        budgets=budget_curve(val, test, costs, spread_budgets(costs, budgets)),
+        confusion=exit_confusion(test),
+        falling=falling_shares(shares, data.y_test, [_FALL])[_FALL],
+        hardness=np.bincount(from_exit, minlength=test.exits + 1) / len(from_exit),
+        easy=_surest(found[0], data, from_exit == 0, count=examples),
+        hard=_surest(found[-1], data, from_exit == test.exits, count=examples),
+    )
+
+
+def _exits(
+    bundle: Bundle, model: str, costs: CascadeCost, test: Validation
+) -> tuple[dict[str, float | int | None], ...]:
+    alone = costs.leaving([test.asks_all] * (test.exits - 1))
+    times = {
+        found["exit"]: (found["latency_ms"] or {}).get("p50")
+        for found in bundle.provenance.get("exits", ())
+        if found["model"] == model
+    }
+    return tuple(
+        {
+            "exit": exit,
+            "macs": round(float(alone[exit])),
+            "latency_ms": times.get(exit),
+            "test_accuracy": accuracy,
+            "failure_prediction": failure_prediction(test, exit),
+        }
+        for exit, accuracy in enumerate(test.accuracies)
+    )
+
+
+def _surest(answer: Prediction, data: Data, of: NDArray[np.bool_], *, count: int) -> Examples:
+    candidates = np.flatnonzero(of)
+    chosen = candidates[np.argsort(-answer.confidence[candidates], kind="stable")[:count]]
+    return Examples(data.x_test[chosen], data.y_test[chosen], answer.labels[chosen])
+
+
+def exit_report_table(reports: Sequence[ExitReport]) -> Table:
+    rows = [
+        (
+            report.model,
+            *(exit[key] for key in ("exit", "macs", "latency_ms", "test_accuracy", "failure_prediction")),
+        )
+        for report in reports
+        for exit in report.exits
+    ]
+    return Table.of(("model", "exit", "MACs", "ms", "test accuracy", "failure prediction"), rows)
+
+
+def budget_table(reports: Sequence[ExitReport]) -> Table:
+    """For each mean budget what test images come to."""
+    rows = [
+        (
+            report.model,
+            round(point.budget),
+            round(point.other.cost),
+            point.other.accuracy,
+            " ".join(f"{share:.0%}" for share in point.other.shares),
+        )
+        for report in reports
+        for point in report.budgets
+    ]
+    return Table.of(("model", "mean MACs allowed", "on test", "test accuracy", "leave at each exit"), rows)
