@@ -55,8 +55,8 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                 "fashion",
                 (1, 28, 28),
                 TrainConfig(epochs=5, augment="none"),
-                times="latency 30us..200us",
-                budget="latency@0<=40us, latency@2<=200us, latency<=200us, macs<=5400K",
+                times="latency 40us..160us",
+                budget="latency@0<=60us, latency@2<=160us, latency<=160us, macs<=5400K",
                 bound="latency<=200us, macs<=5400K",
             ),
             Task(
