@@ -32,10 +32,12 @@ class BudgetPoint(NamedTuple):
     other: Cascade
 
 
-def spread_budgets(costs: CascadeCost, count: int) -> tuple[float, ...]:
-    """Mean budgets at equal ratios between the first exit and the last, all heads asked; without the ends."""
-    asking = costs.leaving([True] * (costs.exits - 1))
-    bounds = np.geomspace(asking[0], asking[-1], count + 2)[1:-1]
+def spread_budgets(
+    validation: Validation, costs: CascadeCost, count: int, *, sigmas: float = SIGMAS
+) -> tuple[float, ...]:
+    """So many mean budgets at equal ratios, from above the first exit to what the best accuracy needs."""
+    best = cost_within(validation, costs, np.inf, sigmas=sigmas)
+    bounds = np.geomspace(costs.least, best.cost + best.margin, count + 1)[1:]
     return tuple(bounds.tolist())
 
 

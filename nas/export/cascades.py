@@ -29,7 +29,7 @@ def cascade_levels(
 ) -> list[MeasuredLevel]:
     """At most `count` levels of a network whose `exits` are measured.
 
-    Their mean budgets lie at equal ratios between the first exit and the last with all heads asked, in
+    Their mean budgets lie at equal ratios between the first exit and what the best accuracy needs, in
     milliseconds given a target, else in MACs. Thresholds that were found for a smaller budget are left out.
     """
     name, (data, target, _, _) = exits[0].level.model, conditions
@@ -40,7 +40,7 @@ def cascade_levels(
     times = _Times(runtime, target, exits) if target else None
     costs = times.costs() if times else macs
     found: dict[tuple[float, ...], MeasuredLevel] = {}
-    for bound in spread_budgets(costs, count):
+    for bound in spread_budgets(val, costs, count):
         cascade = cost_within(val, costs, bound)
         thresholds = cascade.thresholds
         if thresholds in found or not any(limit <= 1 for limit in thresholds[: cascade.exit]):

@@ -44,7 +44,7 @@ class ExportConfig:
     readouts: Mapping[str, Readout] = field(default_factory=dict, hash=False)
     """How the heads of a network answer; by default plainly, with a temperature fitted for each exit."""
     cascades: int = 0
-    """Levels of each network with thresholds solved from mean budgets between its first and its last exit."""
+    """Levels of each network with thresholds solved from mean budgets between its exits."""
     governor: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """How a device is to choose among the levels, as `nas.runtime.Governor.to_json` gives it."""
 

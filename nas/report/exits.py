@@ -99,7 +99,7 @@ def evaluate_exits(
         classes=runtime.bundle.classes,
         costs=costs,
         exits=_exits(runtime.bundle, model, costs, test),
-        budgets=budget_curve(val, test, costs, spread_budgets(costs, budgets)),
+        budgets=budget_curve(val, test, costs, spread_budgets(val, costs, budgets)),
         confusion=exit_confusion(test),
         falling=falling_shares(shares, data.y_test, [_FALL])[_FALL],
         hardness=np.bincount(from_exit, minlength=test.exits + 1) / len(from_exit),

@@ -11,6 +11,7 @@ from nas.cascade import (
     CascadeCost,
     Validation,
     budget_curve,
+    cost_within,
     exit_answers,
     exit_confusion,
     failure_prediction,
@@ -36,8 +37,9 @@ ANSWERS = Validation.of(HEADS, LABELS)
 
 
 def test_more_budget_buys_more() -> None:
-    budgets = spread_budgets(COSTS, 5)
-    assert COSTS.least < budgets[0] and budgets[-1] < COSTS.leaving([True, True])[-1]
+    budgets = spread_budgets(ANSWERS, COSTS, 5)
+    best = cost_within(ANSWERS, COSTS, 1e9)
+    assert COSTS.least < budgets[0] and budgets[-1] == pytest.approx(best.cost + best.margin)
     np.testing.assert_allclose(np.diff(np.log(budgets)), np.log(budgets[1] / budgets[0]))
     points = budget_curve(ANSWERS, Validation.of(*images(5000, 1)), COSTS, budgets)
     accuracies = [point.cascade.accuracy for point in points]
