@@ -35,6 +35,7 @@ class Task:
     trials: int = 48
     """Short trainings of each search."""
     seeds: int = 3
+    calibration_s: int = 60
     num_classes: int = 10
 
     @property
@@ -62,12 +63,13 @@ TASKS: Mapping[str, Task] = MappingProxyType(
             Task(
                 "quick",
                 (1, 28, 28),
-                TrainConfig(epochs=1, augment="none", images=640),
+                TrainConfig(epochs=1, augment="none", images=320),
                 times="latency 30us..200us",
                 budget="latency@0<=60us, latency@2<=200us, latency<=200us",
                 bound="latency<=200us",
-                trials=3,
+                trials=2,
                 seeds=1,
+                calibration_s=8,
             ),
             Task(
                 "cifar10",

@@ -35,7 +35,6 @@ __all__ = [
 KINDS = {"dynamic": "search_spaces.anytime:space", "static": "search_spaces.anytime:static"}
 TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
 UNFINISHED = 3  # code of a process whose job is to be begun again
-CALIBRATION_S = 60
 CALIBRATION = "latency.json"
 
 
@@ -50,7 +49,7 @@ def calibrated(task: Task, folder: Path) -> Calibration:
     file = folder / CALIBRATION
     if not file.exists():
         space, target = space_of("dynamic", task), LocalTarget()
-        *_, measured = calibrate(space, target, seconds=CALIBRATION_S)
+        *_, measured = calibrate(space, target, seconds=task.calibration_s)
         folder.mkdir(parents=True, exist_ok=True)
         Calibration.of(space, target.identity, measured).save(file)
     return Calibration.load(file)

@@ -75,7 +75,7 @@ def trainings(task: Task, folder: Path) -> Iterator[Training]:
         yield Training("msdnet", seed, _msdnet(task, REDUCED), _seeded(recipe, seed))
         for level, architecture in enumerate(_levels(task, folder)):
             yield Training(f"static{level}", seed, architecture, _seeded(recipe, seed))
-    for option in (name for name in OPTIONS if name != OWN):
+    for option in _options(task):
         yield Training(option, 0, own, _seeded(recipe, 0, option), TEACHER if option == "teacher" else None)
     others = {**_peers(task), **_larger(task)}
     if OPTIONS[OWN]:
@@ -83,6 +83,12 @@ def trainings(task: Task, folder: Path) -> Iterator[Training]:
     for name, architecture in others.items():
         shorter = replace(recipe, epochs=2) if name == "lin_grow" else recipe
         yield Training(name, 0, architecture, shorter)
+
+
+def _options(task: Task) -> list[str]:
+    """Those beside the main one; a quick run tries a few only."""
+    others = [name for name in OPTIONS if name != OWN]
+    return others if task.seeds > 1 else others[-2:]
 
 
 def _larger(task: Task) -> dict[str, Architecture]:
@@ -118,8 +124,8 @@ def _space(name: str, task: Task) -> SearchSpace:
 
 
 def _peers(task: Task) -> dict[str, Architecture]:
-    """Published plans at widths and depths for such costs, without early exits."""
-    found = {}
+    """Published plans at widths and depths for such costs, without early exits; one in a quick run."""
+    found: dict[str, Architecture] = {}
     for ratio, depths in MOBILE.items():
         stages: list[dict[str, Any]] = [
             {"width_ratio": ratio, "depth": depth, "kernel_size": 3, "se_ratio": 0.0, "expand_ratio": 6}
@@ -135,7 +141,7 @@ def _peers(task: Task) -> dict[str, Architecture]:
         ]
         shared = {"block": "v2", "stem_channels": 16, "last_channels": 256}
         found[f"shufflenet{name}"] = _chain(_space("search_spaces.shuffle:space", task), stages, shared)
-    return found
+    return found if task.seeds > 1 else dict([*found.items()][:1])
 
 
 def _chain(space: SearchSpace, stages: list[dict[str, Any]], shared: Mapping[str, Any]) -> Architecture:

@@ -1,0 +1,81 @@
+"""Which test images every system names right, kept as bits, so that all figures follow from small files."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from dynamic_data import Task
+from dynamic_systems import Training
+from dynamic_train import DONE, LOGITS, place_of
+from numpy.typing import NDArray
+from record import Record, Row
+
+from nas.bundle import Readout
+from nas.cascade import combined_logits
+
+__all__ = ["FILE", "collect", "right_of"]
+
+FILE = "answers.csv"
+ENSEMBLE = "in_turn"
+
+
+def collect(record: Record, task: Task, trainings: Sequence[Training], folder: Path) -> None:
+    """One row per trained network and exit, and per ensemble of the networks of one budget so far."""
+    done = {(row["task"], row["system"], row["seed"]) for row in record.rows(FILE)}
+    for training in trainings:
+        if (task.name, training.system, str(training.seed)) not in done:
+            heads = _logits(folder, training)
+            _add(record, task, (training.system, training.seed), heads, training.config.readout)
+    for seed in range(task.seeds):
+        if (task.name, ENSEMBLE, str(seed)) not in done:
+            levels = [each for each in trainings if each.system.startswith("static") and each.seed == seed]
+            parts = [_logits(folder, training) for training in levels]
+            heads = {part: [each[part][-1] for each in parts] for part in ("val", "test")}
+            _add(record, task, (ENSEMBLE, seed), heads, Readout(combine="mean"))
+
+
+def right_of(row: Row) -> NDArray[np.bool_]:
+    """Whether each test image is named right, (N,)."""
+    packed = np.frombuffer(base64.b64decode(row["right"]), np.uint8)
+    return np.unpackbits(packed, count=int(row["images"])).astype(bool)
+
+
+def _logits(folder: Path, training: Training) -> dict[str, Sequence[NDArray[np.float32]]]:
+    place = place_of(folder, training.name)
+    assert (place / DONE).exists(), f"{training.name} is not trained"
+    with np.load(place / LOGITS, allow_pickle=False) as archive:
+        return {part: list(archive[part]) for part in ("val", "test")}
+
+
+def _add(
+    record: Record,
+    task: Task,
+    named: tuple[str, int],
+    heads: dict[str, Sequence[NDArray[np.float32]]],
+    readout: Readout,
+) -> None:
+    data = task.data
+    labels = {"val": data.y_val, "test": data.y_test}
+    right = {
+        part: [
+            answer.argmax(axis=1) == labels[part] for answer in combined_logits(list(heads[part]), readout)
+        ]
+        for part in ("val", "test")
+    }
+    for exit, (val, test) in enumerate(zip(right["val"], right["test"], strict=True)):
+        record.add(
+            FILE,
+            {
+                "task": task.name,
+                "system": named[0],
+                "seed": named[1],
+                "exit": exit,
+                "val": round(float(val.mean()), 5),
+                "test": round(float(test.mean()), 5),
+                "images": len(test),
+                "right": base64.b64encode(np.packbits(test).tobytes()).decode(),
+            },
+        )

@@ -1,0 +1,78 @@
+"""Pictures of the benchmark: accuracy over milliseconds and over MACs, of all systems."""
+
+from __future__ import annotations
+
+import dynamic_batch
+import numpy as np
+from dynamic_curves import curve_of, systems_of
+from dynamic_systems import OPTIONS
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from record import Record
+
+__all__ = ["plot"]
+
+COLORS = {
+    "ours": "#d1495b",
+    "msdnet": "#2e6f95",
+    "lin_grow": "#7fb2d0",
+    "official": "#7fb2d0",
+    "in_turn": "#8d6cab",
+    "static": "#444444",
+    "mobilenet": "#c9a227",
+    "shufflenet": "#5b8e5a",
+}
+LABELS = {
+    "ours": "ours: one network, all images at one exit",
+    "msdnet": "MSDNet",
+    "lin_grow": "MSDNet, lin_grow",
+    "official": "MSDNet, official size",
+    "in_turn": "networks of one budget, in turn",
+    "static": "networks of one budget",
+    "mobilenet": "MobileNetV2-like",
+    "shufflenet": "ShuffleNetV2-like",
+}
+DPI = 130
+
+
+def plot(record: Record, task: str) -> str:
+    """Draw both pictures side by side in one file, whose name is given."""
+    figure = Figure(figsize=(11.5, 4.6), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for panel, cost, unit in zip(axes, ("ms", "macs"), (1.0, 1e6), strict=True):
+        _draw(panel, record, task, cost=cost, unit=unit)
+    axes[0].set_xlabel("milliseconds per image, one thread")
+    axes[1].set_xlabel("million MACs per image")
+    axes[0].set_ylabel("test accuracy, %")
+    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    figure.savefig(record.raw / f"{task}.png", dpi=DPI)
+    return f"{task}.png"
+
+
+def _draw(axes: Axes, record: Record, task: str, *, cost: str, unit: float) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
+    axes.set_xscale("log")
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for system in systems_of(record, task):
+        if system not in OPTIONS:
+            curve = curve_of(record, task, system)
+            name = next((each for each in COLORS if system.startswith(each)), system)
+            accuracies = 100 * curve.accuracies()
+            groups.setdefault(name, []).extend(zip(curve.costs(cost) / unit, accuracies, strict=True))
+    for name, points in groups.items():
+        look = {"color": COLORS.get(name, "#999999"), "linewidth": 2.2 if name == "ours" else 1.3}
+        costs, accuracies = zip(*sorted(points), strict=True)
+        axes.plot(costs, accuracies, "o-", markersize=4, label=LABELS.get(name, name), **look)
+    spent, bought = _batches(record, task, cost)
+    look = {"color": COLORS["ours"], "linewidth": 1.5, "label": "ours: each image where an exit is sure"}
+    axes.plot(spent / unit, bought, "s--", markersize=4, **look)
+
+
+def _batches(record: Record, task: str, cost: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over seeds of what budgets buy, in wall-clock milliseconds or in MACs."""
+    metric, column = ("latency_ms", "single_ms") if cost == "ms" else ("macs", "test_cost")
+    rows = [row for row in record.rows(dynamic_batch.FILE) if (row["task"], row["metric"]) == (task, metric)]
+    pairs = np.array([(float(row[column]), 100 * float(row["test_accuracy"])) for row in rows])
+    spent, bought = pairs.reshape(-1, dynamic_batch.BUDGETS, 2).mean(axis=0).T
+    return spent, bought
