@@ -14,7 +14,17 @@ from typing import Any
 from nas import Architecture, Feature, Net, Option, SearchSpace, Shape, block
 from nas.layers import activation, avg_pool, concat, conv_norm_act, dropout, global_avg_pool, linear
 
-__all__ = ["COARSEST", "HEADS", "Stage", "ask_strides", "classifier", "published", "repeat", "run_stages"]
+__all__ = [
+    "COARSEST",
+    "HEADS",
+    "Stage",
+    "ask_strides",
+    "classifier",
+    "early_head",
+    "published",
+    "repeat",
+    "run_stages",
+]
 
 HEADS = ("none", "linear", "conv")
 """What may stand behind a stage: no exit, a linear classifier, or one with a separable convolution before
@@ -70,16 +80,12 @@ def run_stages(
     strides: Sequence[int],
     num_classes: int,
     summary_channels: tuple[int, ...] = (16, 32, 64),
-    heads: tuple[str, ...] = HEADS,
 ) -> tuple[Feature, ...]:
     """Write the stages and the early exits that are chosen; gives what the last exit should read.
 
     That is the last stage's result and, where there are early exits, their summary.
     """
-    kinds = [
-        net.choice(f"exit{position}", *heads) if len(heads) > 1 else heads[0]
-        for position in range(len(stages) - 1)
-    ]
+    kinds = [net.choice(f"exit{position}", *HEADS) for position in range(len(stages) - 1)]
     exits = any(kind != "none" for kind in kinds)
     channels = net.choice("summary_channels", *summary_channels) if exits else 0
     summary: tuple[Feature, ...] = ()
@@ -90,7 +96,7 @@ def run_stages(
                 factor = math.prod(strides[position + 1 :])
                 summary = (_summarize(x, *summary, channels=channels, factor=factor),)
             if position < len(kinds) and kinds[position] != "none":
-                net.exit(_early_head, *summary, kind=kinds[position], num_classes=num_classes)
+                net.exit(early_head, *summary, kind=kinds[position], num_classes=num_classes)
     return (x, *summary)
 
 
@@ -123,7 +129,7 @@ def _summarize(x: Feature, *earlier: Feature, channels: int, factor: int, name: 
 
 
 @block
-def _early_head(summary: Feature, *, kind: str, num_classes: int) -> Feature:
+def early_head(summary: Feature, *, kind: str, num_classes: int) -> Feature:
     """A classifier of the summary; channels are mixed behind the pool, at one multiplication per weight."""
     y = activation(summary)
     if kind == "linear":

@@ -89,7 +89,7 @@ def early_head_macs(graph: Graph) -> int:
     return sum(graph.layers[position].macs for segment in heads for position in segment.nodes)
 
 
-@pytest.mark.parametrize("name", ["lowrank", "mixed", "mobile", "shuffle", "xception"])
+@pytest.mark.parametrize("name", ["anytime", "lowrank", "mixed", "mobile", "shuffle", "xception"])
 def test_early_heads_are_light(name: str) -> None:
     for candidate in candidates(space_of(name).at((3, 32, 32), 10), 60):
         assert early_head_macs(candidate.graph) <= 0.1 * Cost.total(candidate.graph).macs
