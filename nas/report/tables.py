@@ -39,7 +39,10 @@ class Table:
 
 
 def level_table(levels: Sequence[Level]) -> Table:
-    """The levels of a bundle; accuracy is that on validation images."""
+    """The levels of a bundle; accuracy is that on validation images.
+
+    Where images may leave sooner, MACs and p50 are means over them, and p95 is that of the longest way.
+    """
     header = ("level", "model", "exit", "accuracy", "MACs", "ms p50", "ms p95")
     powered = any(level.energy_mj is not None for level in levels)
     times = [
@@ -49,12 +52,16 @@ def level_table(levels: Sequence[Level]) -> Table:
         header + (("mJ", "mJ from") if powered else ()),
         [
             (
-                *(number, level.model, level.exit, level.accuracy, level.macs, *times_ms),
+                *(number, level.model, _exit(level), level.accuracy, level.macs, *times_ms),
                 *((level.energy_mj, level.energy_source or None) if powered else ()),
             )
             for number, (level, times_ms) in enumerate(zip(levels, times, strict=True))
         ],
     )
+
+
+def _exit(level: Level) -> int | str:
+    return level.exit if level.thresholds is None else f"{level.exit} or sooner"
 
 
 def exit_table(bundle: Bundle) -> Table:

@@ -56,3 +56,8 @@ def test_levels_that_were_not_measured_have_no_time() -> None:
         ("0", "net0", "0", "0.5000", "1,000", "-", "-"),
         ("1", "net0", "1", "0.7500", "2,000", "0.5000", "1.0000"),
     )
+
+
+def test_a_level_whose_images_may_leave_sooner_says_so() -> None:
+    level = Level(model="net0", exit=1, accuracy=0.75, macs=1500, thresholds=(0.5,), shares=(0.5, 0.5))
+    assert level_table((level,)).rows[0][2] == "1 or sooner"
