@@ -8,6 +8,7 @@ from typing import final
 
 import numpy as np
 
+from nas.budget import Budget
 from nas.cascade.cost import CascadeCost
 from nas.cascade.prices import Point, Prices
 from nas.cascade.validation import Validation
@@ -40,25 +41,27 @@ class Cascade:
 
 
 def cost_within(
-    validation: Validation, costs: CascadeCost, budget: float, *, sigmas: float = SIGMAS
+    validation: Validation, costs: CascadeCost, budget: float | str, *, sigmas: float = SIGMAS
 ) -> Cascade:
-    """The most accurate cascade found whose mean cost is at most `budget`.
+    """The most accurate cascade found whose mean cost is at most `budget`, such as `"latency<=0.2ms"`.
 
-    So that it is on other images too, the mean on validation stays `sigmas` standard errors below. A budget
-    below the cost of the first exit is a `BudgetError` that says this least.
+    A number is in the metric of the costs. So that other images keep it too, the mean on validation stays
+    `sigmas` standard errors below. A budget below the cost of the first exit is a `BudgetError` that says
+    this least.
     """
     _check(validation, costs, sigmas)
-    if not budget >= costs.least:
+    bound = _bound(budget, costs.metric)
+    if not bound >= costs.least:
         raise BudgetError(
             f"a mean {costs.metric} must be at least that of the first exit, {costs.least:.6g}, but the "
-            f"budget is {budget:.6g}; raise it"
+            f"budget is {bound:.6g}; raise it"
         )
 
     def margin(point: Point) -> float:
         return sigmas * point.deviation / math.sqrt(validation.images)
 
     prices = Prices(validation, costs)
-    point, _ = prices.boundary(lambda point: point.cost + margin(point) <= budget)
+    point, _ = prices.boundary(lambda point: point.cost + margin(point) <= bound)
     return _cascade(prices, point, margin(point))
 
 
@@ -96,6 +99,18 @@ def cascade_at(validation: Validation, costs: CascadeCost, thresholds: tuple[flo
         )
     prices = Prices(validation, costs)
     return _cascade(prices, prices.point(np.array(thresholds, np.float64)), 0.0)
+
+
+def _bound(budget: float | str, metric: str) -> float:
+    if not isinstance(budget, str):
+        return budget
+    limits = Budget.parse(budget).limits
+    if [(limit.metric, limit.exit) for limit in limits] != [(metric, None)]:
+        raise BudgetError(
+            f"a budget must limit the mean {metric} and nothing else, but got {budget!r}; give such a one, "
+            "or costs of its metric"
+        )
+    return limits[0].bound
 
 
 def _check(validation: Validation, costs: CascadeCost, sigmas: float) -> None:

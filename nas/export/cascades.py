@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import final
 
-from nas.bundle import Latency, Level
+from nas.bundle import Level
 from nas.cascade import CascadeCost, Validation, cascade_at, cost_within, spread_budgets
 from nas.export.measuring import SECONDS_PER_EXIT, Answers, Conditions, MeasuredLevel, declared_energy
 from nas.graph import Graph
-from nas.latency import Target
-from nas.latency.verification import keeps_limit, latency_limit, measure_files
-from nas.latency.ways import Way, mean_latency, ways_of
+from nas.latency.verification import keeps_limit, latency_limit
+from nas.latency.ways import Way, WayTimes, mean_latency, ways_of
 from nas.runtime import Runtime
 
 __all__ = ["cascade_levels"]
@@ -37,7 +35,8 @@ def cascade_levels(
     val = Validation.of_answers(answers.val, data.y_val, readout)
     test = Validation.of_answers(answers.test, data.y_test, readout)
     macs = CascadeCost.of_graph(graph)
-    times = _Times(runtime, target, exits) if target else None
+    known = {Way(name, exit): found.level.measured for exit, found in enumerate(exits) if target}
+    times = WayTimes(target, runtime.bundle, name, seconds=SECONDS_PER_EXIT, known=known) if target else None
     costs = times.costs() if times else macs
     found: dict[tuple[float, ...], MeasuredLevel] = {}
     for bound in spread_budgets(val, costs, count):
@@ -59,10 +58,10 @@ def cascade_levels(
     return list(found.values())
 
 
-def _timed(level: Level, times: _Times, conditions: Conditions, *, exits: int) -> Level:
+def _timed(level: Level, times: WayTimes, conditions: Conditions, *, exits: int) -> Level:
     """The level with what its ways take; the longest must keep a budget."""
     ways = ways_of(level)
-    measured = {way: times.of(way) for way in ways}
+    measured = {way: times.latency(way) for way in ways}
     latency = mean_latency(ways, measured)
     limit = latency_limit(conditions.budget, level.exit, exits)
     return replace(
@@ -71,26 +70,3 @@ def _timed(level: Level, times: _Times, conditions: Conditions, *, exits: int) -
         keeps_budget=keeps_limit(measured[list(ways)[-1]], limit),
         **declared_energy(latency, conditions.energy),
     )
-
-
-@final
-class _Times:
-    """Latencies of the ways through one network, each measured when it is first asked for."""
-
-    def __init__(self, runtime: Runtime, target: Target, exits: Sequence[MeasuredLevel]) -> None:
-        self._bundle, self._target = runtime.bundle, target
-        self._model = exits[0].level.model
-        self._exits = range(len(exits))
-        self._known = {Way(self._model, exit): found.level.measured for exit, found in enumerate(exits)}
-
-    def of(self, way: Way) -> Latency:
-        if way not in self._known:
-            self._known[way] = measure_files(
-                self._target, self._bundle, way.model, way.exit, seconds=SECONDS_PER_EXIT, asked=way.asked
-            )
-        return self._known[way]
-
-    def costs(self) -> CascadeCost:
-        alone = [self.of(Way(self._model, exit)).p50_ms for exit in self._exits]
-        asking = [self.of(Way(self._model, exit, tuple(range(exit)))).p50_ms for exit in self._exits]
-        return CascadeCost.of_paths("latency_ms", alone, asking)

@@ -14,7 +14,8 @@ from nas.bundle import Latency, Level, exit_segments
 from nas.data import Data
 from nas.graph import Graph
 from nas.latency import DeclaredEnergy, Target
-from nas.latency.verification import keeps_limit, latency_limit, measure_files
+from nas.latency.verification import keeps_limit, latency_limit
+from nas.latency.ways import measure_files
 from nas.runtime import Prediction, Runtime, exit_predictions
 
 __all__ = [

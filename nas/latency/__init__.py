@@ -15,6 +15,7 @@ from nas.latency.survey import calibrate as calibrate
 from nas.latency.table import LatencyTable as LatencyTable
 from nas.latency.target import Target as Target
 from nas.latency.timing import Timing as Timing
+from nas.latency.ways import WayTimes as WayTimes
 
 __all__ = [
     "Calibration",
@@ -28,6 +29,7 @@ __all__ = [
     "Predictor",
     "Target",
     "Timing",
+    "WayTimes",
     "calibrate",
     "measure_exit",
     "measure_exits",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from nas.budget import Budget, Limit
+from nas.cascade import CascadeCost
 from nas.errors import BudgetError
 
 __all__ = ["DeclaredEnergy"]
@@ -47,6 +48,10 @@ class DeclaredEnergy:
     def __call__(self, ms: float) -> float:
         """Millijoules of an inference that takes so many milliseconds."""
         return self.fixed_mj + self.power_w * ms
+
+    def as_cost(self, times: CascadeCost) -> CascadeCost:
+        """Millijoules of the parts of a network whose milliseconds these are."""
+        return times.scaled("energy_mj", self.power_w, once=self.fixed_mj)
 
     def as_latency(self, budget: Budget) -> Budget:
         """The same budget with limits on latency, which can be measured, in place of those on energy.

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any, final
 
-import numpy as np
-
 from nas.budget import Budget, Limit
-from nas.bundle import IMAGE, STATE, Bundle, Latency, Level
+from nas.bundle import Bundle, Latency, Level
 from nas.errors import BudgetError, BundleError
 from nas.latency.survey import PAUSE_S, measure_within
 from nas.latency.target import Target
-from nas.latency.ways import Way, mean_latency, ways_of
+from nas.latency.ways import Way, mean_latency, measure_files, ways_of
 
-__all__ = ["VerifiedLevel", "keeps_limit", "latency_limit", "measure_files", "verify_levels"]
+__all__ = ["VerifiedLevel", "keeps_limit", "latency_limit", "verify_levels"]
 
 
 @final
@@ -73,21 +71,6 @@ def latency_limit(budget: Budget, exit: int, exits: int) -> Limit | None:
 def keeps_limit(latency: Latency, limit: Limit | None) -> bool | None:
     """Whether even the upper bound keeps the limit, None where there is no limit."""
     return None if limit is None else latency.upper_ms <= limit.bound
-
-
-def measure_files(
-    target: Target, bundle: Bundle, name: str, exit: int, *, seconds: float, asked: Iterable[int] = ()
-) -> Latency:
-    """Latency of one exit of a network: its files, and no others, run on a random image.
-
-    Heads that are `asked` on the way run too, as for an image of which none of them is sure.
-    """
-    model = bundle.model(name)
-    inputs = {IMAGE: np.random.default_rng(0).integers(0, 256, (1, *bundle.input_shape), np.uint8)}
-    if model.readout.remembers:
-        inputs[STATE] = np.zeros((1, len(bundle.classes) + 1), np.float32)
-    files = [bundle.read(segment) for segment in model.segments_at(exit, asked)]
-    return target.time(files, inputs, seconds=seconds).latency()
 
 
 def verify_levels(

@@ -1,13 +1,17 @@
-"""What a level takes whose images leave at different exits: its ways, and their mean."""
+"""What images take that leave a network at different exits: their ways, each measured, and the mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, final
 
-from nas.bundle import Latency, Level
+import numpy as np
 
-__all__ = ["Way", "mean_latency", "ways_of"]
+from nas.bundle import IMAGE, STATE, Bundle, Latency, Level
+from nas.cascade import CascadeCost
+from nas.latency.target import Target
+
+__all__ = ["Way", "WayTimes", "mean_latency", "measure_files", "ways_of"]
 
 
 @final
@@ -58,3 +62,52 @@ def mean_latency(ways: Mapping[Way, float], measured: Mapping[Way, Latency]) -> 
         slowdown=longest.slowdown,
         power_w=None if energy_mj is None else energy_mj / p50_ms,
     )
+
+
+def measure_files(
+    target: Target, bundle: Bundle, name: str, exit: int, *, seconds: float, asked: Iterable[int] = ()
+) -> Latency:
+    """Latency of one exit of a network: its files, and no others, run on a random image.
+
+    Heads that are `asked` on the way run too, as for an image of which none of them is sure.
+    """
+    model = bundle.model(name)
+    inputs = {IMAGE: np.random.default_rng(0).integers(0, 256, (1, *bundle.input_shape), np.uint8)}
+    if model.readout.remembers:
+        inputs[STATE] = np.zeros((1, len(bundle.classes) + 1), np.float32)
+    files = [bundle.read(segment) for segment in model.segments_at(exit, asked)]
+    return target.time(files, inputs, seconds=seconds).latency()
+
+
+@final
+class WayTimes:
+    """Latencies of the ways through one network of a bundle, each measured when it is first asked for.
+
+    Each for at most about so many `seconds`; what is `known` is not measured again.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        bundle: Bundle,
+        model: str,
+        *,
+        seconds: float = 2.0,
+        known: Mapping[Way, Latency] | None = None,
+    ) -> None:
+        self._target, self._bundle, self._model, self._seconds = target, bundle, model, seconds
+        self._known = dict(known or {})
+
+    def latency(self, way: Way) -> Latency:
+        if way not in self._known:
+            self._known[way] = measure_files(
+                self._target, self._bundle, way.model, way.exit, seconds=self._seconds, asked=way.asked
+            )
+        return self._known[way]
+
+    def costs(self) -> CascadeCost:
+        """Milliseconds of trunks and heads, from which thresholds are solved."""
+        exits = range(self._bundle.model(self._model).exits)
+        alone = [self.latency(Way(self._model, exit)).p50_ms for exit in exits]
+        asking = [self.latency(Way(self._model, exit, tuple(range(exit)))).p50_ms for exit in exits]
+        return CascadeCost.of_paths("latency_ms", alone, asking)

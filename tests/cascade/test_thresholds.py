@@ -117,6 +117,18 @@ def test_class_shares_weigh_images() -> None:
     assert 1 < weighted.images < 2000, "uneven weights tell less"
 
 
+def test_a_budget_in_words() -> None:
+    found = validation(200)
+    assert cost_within(found, COSTS, "macs<=30") == cost_within(found, COSTS, 30.0)
+    energy = COSTS.scaled("energy_mj", 0.01, once=1.0)
+    assert (
+        cost_within(found, energy, "energy<=1300uJ").thresholds == cost_within(found, COSTS, 30.0).thresholds
+    )
+    for text in ("latency<=1ms", "macs@0<=30", "macs<=30, latency<=1ms", ""):
+        with pytest.raises(BudgetError, match="must limit the mean macs and nothing else"):
+            cost_within(found, COSTS, text)
+
+
 def test_a_budget_below_the_first_exit_says_the_least() -> None:
     message = "a mean macs must be at least that of the first exit, 13, but the budget is 12; raise it"
     with pytest.raises(BudgetError, match=f"^{message}$"):
