@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, final
 
@@ -36,9 +37,9 @@ def spread_budgets(
     validation: Validation, costs: CascadeCost, count: int, *, sigmas: float = SIGMAS
 ) -> tuple[float, ...]:
     """So many mean budgets at equal ratios, from above the first exit to what the best accuracy needs."""
-    best = cost_within(validation, costs, np.inf, sigmas=sigmas)
+    best = cost_within(validation, costs, math.inf, sigmas=sigmas)
     bounds = np.geomspace(costs.least, best.cost + best.margin, count + 1)[1:]
-    return tuple(bounds.tolist())
+    return tuple(np.maximum(bounds, costs.least).tolist())  # rounding may end below
 
 
 def budget_curve(
@@ -79,7 +80,7 @@ def falling_shares(
     labels: NDArray[np.integer],
     by: Sequence[float] = (0.01, 0.05, 0.1, 0.2, 0.5),
 ) -> dict[float, float]:
-    """Share of images whose true class is at some exit less likely than before, `by` so much or more.
+    """Share of images whose true class is at some exit less likely than before, by more than so much.
 
     The measure of conditional monotonicity of https://arxiv.org/abs/2306.02652, from (N, K) for each exit.
     """

@@ -20,8 +20,10 @@ __all__ = ["Point", "Prices"]
 _STEPS = 100  # thresholds of an exit that are tried
 _SWEEPS = 10  # over all exits
 _HALVINGS = 40  # of the span of prices
-_LOWEST, _HIGHEST = 1e-6, 1e4  # prices of a unit, over that at which the last exit costs one right answer
+_LOWEST, _HIGHEST = 1e-9, 1e4  # prices of all that the last exit costs, in right answers; not 0, so that
+# of thresholds that are right as often the cheaper ones are found
 _FILLS = 1000  # steps between two sets of thresholds
+_POLISHES = 3  # over all exits
 
 
 @final
@@ -69,8 +71,9 @@ class Prices:
         each = self.costs(limits)
         more = each[exits] - each[0]  # so that rounding adds nothing where all leave at the first exit
         mean = float(weights @ more)
-        accuracy = float(weights @ self._validation.right[np.arange(len(exits)), exits])
-        return Point(limits, accuracy, mean + each[0], float(weights @ np.square(more - mean)) ** 0.5)
+        accuracy = self._validation.share(self._validation.right[np.arange(len(exits)), exits])
+        deviation = float(weights @ np.square(more - mean)) ** 0.5
+        return Point(limits, accuracy, mean + float(each[0]), deviation)
 
     def best(self, price: float, start: NDArray[np.float64]) -> Point:
         """Thresholds none of which alone can be better, where a unit of cost costs `price` of accuracy."""
@@ -86,16 +89,17 @@ class Prices:
     def boundary(self, cheap: Callable[[Point], bool]) -> tuple[Point, Point]:
         """The dearest thresholds found that are `cheap`, and the cheapest that are not, as near as they come.
 
-        Where even those at a price of 0 are cheap, both are these.
+        Where even those at the lowest price are cheap, both are these.
         """
-        never = np.full(self.last, self._validation.never)
-        dear, frugal = self.best(0.0, never), self.point(np.zeros(self.last))
+        never, zeros = np.full(self.last, self._validation.never), np.zeros(self.last)
+        unit = float(self._costs.leaving([False] * self.last)[-1])
+        low, high = np.log(_LOWEST / unit), np.log(_HIGHEST / unit)
+        found = [self.best(_LOWEST / unit, start) for start in (never, zeros)]
+        dear, frugal = max(found, key=_best), self.point(zeros)
         if cheap(dear):
             return dear, dear
         if not cheap(frugal):
             return frugal, frugal
-        unit = float(self._costs.leaving([False] * self.last)[-1])
-        low, high = np.log(_LOWEST / unit), np.log(_HIGHEST / unit)
         for _ in range(_HALVINGS):
             price = float(np.exp((low + high) / 2))
             found = [self.best(price, start) for start in (frugal.limits, dear.limits, never)]
@@ -114,7 +118,7 @@ class Prices:
                 for point in (frugal, dear)
             ]
         )
-        low, high = 0, _FILLS
+        low, high, start = 0, _FILLS, (frugal, dear)
         while high - low > 1:
             middle = (low + high) // 2
             ranks = np.rint(ends[0] + (ends[1] - ends[0]) * (middle / _FILLS)).astype(int)
@@ -124,7 +128,23 @@ class Prices:
                 low, frugal = middle, point
             else:
                 high, dear = middle, point
-        return frugal, dear
+        # What lies between may be worse than where it began, for neither rises steadily.
+        frugal, dear = max(start[0], frugal, key=_best), max(start[1], dear, key=_cheapest)
+        return self._polished(frugal, cheap, _best), self._polished(dear, lambda p: not cheap(p), _cheapest)
+
+    def _polished(
+        self, point: Point, fits: Callable[[Point], bool], key: Callable[[Point], tuple[float, float]]
+    ) -> Point:
+        """One threshold after another set to the best that fits."""
+        for _ in range(_POLISHES):
+            before = point
+            for exit, tried in enumerate(self._tried):
+                changed = np.repeat(point.limits[None], len(tried), axis=0)
+                changed[:, exit] = tried
+                point = max([point, *filter(fits, map(self.point, changed))], key=key)
+            if point is before:
+                break
+        return point
 
     def _best_limit(self, exit: int, limits: NDArray[np.float64], price: float) -> float:
         """The best threshold of one exit."""
@@ -150,12 +170,27 @@ class Prices:
         return found
 
 
+def _best(point: Point) -> tuple[float, float]:
+    return point.accuracy, -point.cost
+
+
+def _cheapest(point: Point) -> tuple[float, float]:
+    return -point.cost, point.accuracy
+
+
 def _candidates(ascending: NDArray[np.float64], never: float) -> NDArray[np.float64]:
     """Thresholds worth trying, ascending: 0, between images at equal shares of them, and never.
 
     They lie between confidences, so that rounding does not decide where an image leaves.
     """
-    places = np.linspace(1, len(ascending) - 1, min(_STEPS, len(ascending) - 1)).astype(int)
-    below, above = ascending[places - 1], ascending[places]
-    between = np.unique((below + above)[below < above] / 2)
+    distinct, counts = np.unique(ascending, return_counts=True)
+    behind = np.cumsum(counts)[:-1]  # so many images lie below each gap
+    gaps = np.arange(len(behind))
+    if len(gaps) > _STEPS:
+        wanted = np.linspace(1, len(ascending) - 1, _STEPS)
+        gaps = np.unique(np.searchsorted(behind, wanted).clip(max=len(behind) - 1))
+    below, above = distinct[gaps], distinct[gaps + 1]
+    between = (below + above) / 2
+    rounded = between.astype(np.float32) <= below  # as devices hold it, the lower one would reach it
+    between = np.where(rounded, above, between)
     return np.concatenate([[0.0], between[between > 0], [never]])

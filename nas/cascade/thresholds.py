@@ -17,7 +17,9 @@ from nas.errors import BudgetError, SpaceError
 __all__ = ["SIGMAS", "Cascade", "accuracy_reaching", "cascade_at", "cost_within"]
 
 SIGMAS = 1.645
-"""Standard errors kept free: of 100 samples of so many images 95 are on the right side of a bound."""
+"""Standard errors kept free: of 100 such validations 95 put what is to be expected on the right side."""
+
+_ROUNDING = 1e-9
 
 
 @final
@@ -45,9 +47,9 @@ def cost_within(
 ) -> Cascade:
     """The most accurate cascade found whose mean cost is at most `budget`, such as `"latency<=0.2ms"`.
 
-    A number is in the metric of the costs. So that other images keep it too, the mean on validation stays
-    `sigmas` standard errors below. A budget below the cost of the first exit is a `BudgetError` that says
-    this least.
+    A number is in the metric of the costs. So that what is to be expected of other images keeps it, the
+    mean on validation stays `sigmas` standard errors below. A budget below the cost of the first exit is a
+    `BudgetError` that says this least.
     """
     _check(validation, costs, sigmas)
     bound = _bound(budget, costs.metric)
@@ -73,14 +75,16 @@ def accuracy_reaching(
     Where none has, that is a `BudgetError` that says the most.
     """
     _check(validation, costs, sigmas)
+    if not 0 <= accuracy <= 1:
+        raise BudgetError(f"an accuracy must be from 0 to 1, but got {accuracy}; give such a share")
 
     def margin(point: Point) -> float:
-        return sigmas * math.sqrt(point.accuracy * (1 - point.accuracy) / validation.images)
+        return point.accuracy - _lower_bound(point.accuracy, validation.images, sigmas)
 
     prices = Prices(validation, costs)
-    _, point = prices.boundary(lambda point: point.accuracy - margin(point) < accuracy)
+    _, point = prices.boundary(lambda point: point.accuracy - margin(point) < accuracy - _ROUNDING)
     most = point.accuracy - margin(point)
-    if most < accuracy:
+    if most < accuracy - _ROUNDING:
         raise BudgetError(
             f"an accuracy must be within reach of the network, but the most that is sure is {most:.4f}, "
             f"{margin(point):.4f} below that on validation, and not {accuracy:.4f}; ask for less"
@@ -91,14 +95,20 @@ def accuracy_reaching(
 def cascade_at(validation: Validation, costs: CascadeCost, thresholds: tuple[float, ...]) -> Cascade:
     """What comes of given thresholds, one from 0 on per exit but the last; an exit above 1 is not asked."""
     _check(validation, costs, 0.0)
-    expected = validation.exits - 1
-    if len(thresholds) != expected or not all(0 <= value < np.inf for value in thresholds):
-        raise BudgetError(
-            f"thresholds must be {expected} numbers of at least 0, one per exit but the last, but got "
-            f"{thresholds}; give such ones"
-        )
+    expected, most = validation.exits - 1, validation.never if validation.never <= 1 else math.inf
+    if len(thresholds) != expected or not all(0 <= value <= most for value in thresholds):
+        rule = f"thresholds must be {expected} numbers of at least 0, one per exit but the last"
+        limit = " and at most 1, for an exit that is not asked cannot agree" if most == 1 else ""
+        raise BudgetError(f"{rule}{limit}, but got {thresholds}; give such ones")
     prices = Prices(validation, costs)
     return _cascade(prices, prices.point(np.array(thresholds, np.float64)), 0.0)
+
+
+def _lower_bound(share: float, count: float, sigmas: float) -> float:
+    """Wilson's, which is not sure of everything where all of a few images are named right."""
+    square = sigmas**2 / count
+    width = sigmas * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    return (share + square / 2 - width) / (1 + square)
 
 
 def _bound(budget: float | str, metric: str) -> float:

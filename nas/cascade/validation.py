@@ -16,6 +16,7 @@ from nas.errors import DataError
 
 __all__ = ["Validation"]
 
+_DIGITS = 12
 _UNEVEN = 10  # images of the most frequent class for each of the rarest, from which on it is said
 
 
@@ -94,7 +95,11 @@ class Validation:
     @property
     def accuracies(self) -> tuple[float, ...]:
         """Of every exit."""
-        return tuple((self.weights @ self.right).tolist())
+        return tuple(map(self.share, self.right.T))
+
+    def share(self, right: NDArray[np.bool_]) -> float:
+        """Of the images for which it is true, (N,); rounded, so that all of them are 1."""
+        return round(float(self.weights @ right), _DIGITS)
 
 
 def _check_heads(heads: Sequence[NDArray[np.float32]], labels: NDArray[np.integer]) -> None:

@@ -93,3 +93,13 @@ def test_a_product_of_experts_falls_less() -> None:
         shares = [softmax(answer.logits, axis=1) for answer in answers]
         falls[combine] = falling_shares(shares, LABELS)[0.2]
     assert falls["product"] < falls["last"]
+
+
+def test_budgets_where_the_first_exit_is_the_best() -> None:
+    """All are the least then, and rounding makes none of them smaller."""
+    perfect = [np.eye(4, dtype=np.float32)[LABELS] * 9] * 3
+    found = Validation.of(perfect, LABELS)
+    for least in range(100_000, 100_400, 7):
+        costs = CascadeCost("macs", (float(least), 15.0, 40.0), (3.0, 3.0, 5.0))
+        budgets = spread_budgets(found, costs, 4)
+        assert min(budgets) >= costs.least and budgets == pytest.approx([costs.least] * 4)
