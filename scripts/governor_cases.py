@@ -79,6 +79,7 @@ def _levels(rng: Random) -> tuple[Level, ...]:
     count = rng.randint(1, 6)
     times_ms = sorted(round(rng.uniform(0.2, 20), 3) for _ in range(count))
     metered, digits = rng.random() < 0.5, rng.choice((1, 3))
+    leaving = Random(count).sample(range(count), count // 3)  # whose images leave at different exits
     return tuple(
         Level(
             model="network",
@@ -88,6 +89,7 @@ def _levels(rng: Random) -> tuple[Level, ...]:
             latency=Latency(p50_ms=time_ms, p95_ms=round(1.2 * time_ms, 4), spread=0.1, runs=20, target="t"),
             energy_mj=round(time_ms * rng.uniform(1, 3), 3) if metered else None,
             energy_source="measured" if metered else "",
+            thresholds=(0.5,) if place in leaving else None,
         )
         for place, time_ms in enumerate(times_ms)
     )

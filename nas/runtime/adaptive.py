@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+from nas.bundle import Level
 from nas.runtime.policy import Choice, Memory, Policy, Situation, check_range, energy_mj, percent, short
 
 __all__ = ["Deadline", "EnergyUntil"]
@@ -75,11 +76,11 @@ class Deadline(Policy):
             float(situation.memory.get(name, start))
             for name, start in (("mean", 1.0), ("variance", self.process_noise**2), ("moved", 0.0))
         )
-        latency_ms = situation.signals.latency_ms
-        if latency_ms is None:
+        found = _observed_slowdown(situation.ran, situation.signals.latency_ms, mean)
+        if found is None:
             return {"mean": mean, "variance": variance, "moved": moved}
         predicted = variance + max(self.process_noise**2, moved)
-        surprise = min(_MOST_SLOWDOWN, latency_ms / situation.ran.measured.p50_ms) - mean
+        surprise = min(_MOST_SLOWDOWN, found) - mean
         gain = predicted / (predicted + (self.noise * mean) ** 2)
         if surprise**2 > 9 * (predicted + (self.noise * mean) ** 2):
             # No noise: the device has changed, and all that is known of it now is one observation.
@@ -88,6 +89,19 @@ class Deadline(Policy):
         mean = max(1e-3, mean + gain * surprise)
         left = predicted if gain == 1.0 else (1 - gain) * predicted
         return {"mean": mean, "variance": left, "moved": moved}
+
+
+def _observed_slowdown(ran: Level, latency_ms: float | None, mean: float) -> float | None:
+    """How many times slower than measured the device is; None where the time does not tell.
+
+    Where images leave at different exits, only one slower than the longest way tells of the device.
+    """
+    if latency_ms is None:
+        return None
+    if ran.thresholds is None:
+        return latency_ms / ran.measured.p50_ms
+    slower = latency_ms / ran.measured.p95_ms
+    return slower if slower > mean else None
 
 
 @final

@@ -41,9 +41,10 @@ function observedSlowdown({ noise, process_noise, memory_ratio }, { memory, ran,
   const mean = memory.mean ?? 1;
   const variance = memory.variance ?? process_noise ** 2;
   const moved = memory.moved ?? 0;
-  if (isNone(signals.latency_ms)) return { mean, variance, moved };
+  const found = slowdownOf(ran, signals.latency_ms, mean);
+  if (isNone(found)) return { mean, variance, moved };
   const predicted = variance + Math.max(process_noise ** 2, moved);
-  const surprise = Math.min(MOST_SLOWDOWN, signals.latency_ms / latency(ran).p50) - mean;
+  const surprise = Math.min(MOST_SLOWDOWN, found) - mean;
   const spread = predicted + (noise * mean) ** 2;
   // No noise beyond three deviations: the device has changed, and one observation is all that is known of it.
   const changed = surprise ** 2 > 9 * spread;
@@ -53,6 +54,15 @@ function observedSlowdown({ noise, process_noise, memory_ratio }, { memory, ran,
     variance: changed ? (noise * (mean + surprise)) ** 2 : (1 - gain) * predicted,
     moved: memory_ratio * moved + (1 - memory_ratio) * (gain * surprise) ** 2,
   };
+}
+
+// How many times slower than measured the device is; null where the time does not tell. Where images leave at
+// different exits, only one slower than the longest way tells of the device.
+function slowdownOf(ran, latencyMs, mean) {
+  if (isNone(latencyMs)) return null;
+  if (isNone(ran.thresholds)) return latencyMs / latency(ran).p50;
+  const slower = latencyMs / latency(ran).p95;
+  return slower > mean ? slower : null;
 }
 
 // The levels that the battery can pay until a time: the one below what is left for a request, or above, in such

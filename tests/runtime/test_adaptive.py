@@ -1,5 +1,6 @@
 """A deadline is kept through slow-downs and noise, and a battery lasts until it may be empty, not longer."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -66,6 +67,36 @@ def test_noise_alone_never_leaves_a_level_with_slack(seed, level):
     deadline_ms = 1.3 * _levels()[level].latency.p95_ms
     reached = _serve(_calm(Deadline()), [1.0] * 1000, deadline_ms, noise=0.05, seed=seed)
     assert min(reached) >= level
+
+
+def _with_thresholds():
+    """Of the last level most images leave early: on average it takes little, on its longest way much."""
+    fast, last = _levels(2)
+    latency = Latency(p50_ms=1.5, p95_ms=6.2, spread=0.1, runs=9, target="test machine")
+    return fast, replace(last, latency=latency, thresholds=(0.5,), shares=(0.8, 0.2))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_image_that_goes_far_is_no_slow_down(seed):
+    governor, random = _calm(Deadline(), _with_thresholds()), Random(seed)
+    reached = []
+    for _ in range(300):
+        latency_ms = 1.0 if governor.level == 0 else random.choice((0.4, 0.4, 0.4, 0.4, 6.0))
+        governor = governor.step(Signals(latency_ms=latency_ms, deadline_ms=8.0))
+        reached.append(governor.level)
+    assert reached[5:] == [1] * 295
+
+
+def test_what_takes_longer_than_the_longest_way_is_a_slow_down():
+    governor = _calm(Deadline(), _with_thresholds())
+    for _ in range(20):
+        governor = governor.step(Signals(latency_ms=0.4, deadline_ms=8.0))
+    assert governor.level == 1
+    governor = governor.step(Signals(latency_ms=12.0, deadline_ms=8.0))
+    assert governor.level == 0
+    for _ in range(20):
+        governor = governor.step(Signals(latency_ms=1.0, deadline_ms=8.0))
+    assert governor.level == 1, "the fast level shows that it is over"
 
 
 @pytest.mark.parametrize("seed", range(10))
