@@ -170,6 +170,9 @@ def _check_shares(shares: Sequence[float], level: Level, exits: int, where: str)
     if len(shares) != exits or abs(sum(shares) - 1) > _ROUNDING or any(shares[level.exit + 1 :]):
         rule = f"have a share for each of {exits} exits, which add up to 1, and 0 behind its own exit"
         raise fields.broken(f"{where}.shares", f"{rule}, but has {fields.short(list(shares))}")
+    if any(share and limit > 1 for share, limit in zip(shares[: level.exit], level.thresholds, strict=False)):
+        rule = "be 0 for an exit that is not asked"
+        raise fields.broken(f"{where}.shares", f"{rule}, but has {fields.short(list(shares))}")
 
 
 def check_dial(levels: Sequence[Level]) -> None:

@@ -71,14 +71,21 @@ class Validation:
         readout: Readout,
         *,
         class_shares: Sequence[float] | None = None,
+        name: str = "validation",
     ) -> Self:
-        """The same from what every exit answers where all heads before it were asked."""
+        """The same from what every exit answers where all heads before it were asked.
+
+        Errors call the images by their `name`. That classes are uneven is said of those for validation only.
+        """
         patient = readout.confidence == "patience"
-        _check_images(labels, len(answers), classes=answers[0].logits.shape[1])
+        classes = answers[0].logits.shape[1]
+        _check_images(labels, len(answers), classes=classes, name=name)
+        if class_shares is None and name == "validation":
+            _warn_if_uneven(labels, classes)
         return cls(
             confidence=np.stack([answer.confidence for answer in answers], axis=1).astype(np.float64),
             right=np.stack([answer.logits.argmax(axis=1) == labels for answer in answers], axis=1),
-            weights=_weights(labels, answers[0].logits.shape[1], class_shares),
+            weights=_weights(labels, classes, class_shares),
             asks_all=readout.needs_all_heads or patient,
             never=1.0 if patient else 2.0,  # an exit that is not asked would not count as one that agrees
         )
@@ -114,18 +121,29 @@ def _check_heads(heads: Sequence[NDArray[np.float32]], labels: NDArray[np.intege
         raise DataError("logits must be finite, but some are not; train the network again")
 
 
-def _check_images(labels: NDArray[np.integer], exits: int, *, classes: int) -> None:
+def _check_images(labels: NDArray[np.integer], exits: int, *, classes: int, name: str) -> None:
     """`DataError` for images of which no threshold can be learned."""
     count, found = len(labels), np.unique(labels)
     if count < exits:
         raise DataError(
-            f"validation must have at least as many images as the network has exits, {exits}, "
+            f"{name} must have at least as many images as the network has exits, {exits}, "
             f"but has {count}; keep more images for it"
         )
     if len(found) == 1 < classes:
         raise DataError(
-            f"validation must have images of several classes, but all {count} are of class {found[0]}, of "
+            f"{name} must have images of several classes, but all {count} are of class {found[0]}, of "
             "which any exit may be sure; keep images of the others too"
+        )
+
+
+def _warn_if_uneven(labels: NDArray[np.integer], classes: int) -> None:
+    counts = np.bincount(labels, minlength=classes)
+    rare, most = int(counts.argmin()), int(counts.argmax())
+    if counts[most] > _UNEVEN * counts[rare]:
+        warnings.warn(
+            f"thresholds hold for images like those of validation, of which {counts[most]} are of class "
+            f"{most} and {counts[rare]} of class {rare}; give class_shares if the device sees others",
+            stacklevel=4,
         )
 
 
@@ -134,13 +152,6 @@ def _weights(
 ) -> NDArray[np.float64]:
     counts = np.bincount(labels, minlength=classes)
     if shares is None:
-        rare, most = int(counts.argmin()), int(counts.argmax())
-        if counts[most] > _UNEVEN * counts[rare]:
-            warnings.warn(
-                f"thresholds hold for images like those of validation, of which {counts[most]} are of class "
-                f"{most} and {counts[rare]} of class {rare}; give class_shares if the device sees others",
-                stacklevel=3,
-            )
         return np.full(len(labels), 1 / len(labels))
     wanted = np.asarray(shares, np.float64)
     if wanted.shape != (classes,) or not (wanted >= 0).all() or not 0 < wanted.sum() < np.inf:

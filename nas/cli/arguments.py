@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ __all__ = [
     "read_budget",
     "several",
     "shape",
+    "shares",
     "whole_numbers",
 ]
 
@@ -121,6 +123,17 @@ def shape(text: str) -> tuple[int, ...]:
     if len(sizes) != 3:
         raise ArgumentTypeError(f"must be channels,height,width such as 3,32,32, but got {text!r}")
     return tuple(map(positive, sizes))
+
+
+def shares(text: str) -> tuple[float, ...]:
+    """Numbers of at least 0, as in `0.5,0.25,0.25`."""
+    try:
+        found = tuple(map(float, text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or not all(0 <= share < math.inf for share in found):
+        raise ArgumentTypeError(f"must be numbers of at least 0 such as 0.5,0.25,0.25, but got {text!r}")
+    return found
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:

@@ -12,13 +12,15 @@ Example:
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 from nas.bundle import Bundle, BundleModel
 from nas.cascade import CascadeCost
 from nas.cli.arguments import add_folder, add_json, natural, positive
 from nas.cli.job import Run, load_search_space
-from nas.cli.output import say, write_json, write_table
+from nas.cli.output import say, saying_warnings, write_json, write_table
+from nas.data import Data
 from nas.errors import BundleError
 from nas.space import Architecture
 
@@ -49,18 +51,20 @@ def execute(arguments: Namespace) -> None:
 
     run = Run.load(arguments.folder)
     bundle, data = Bundle.load(arguments.bundle or run.bundle), run.data()
+    _check_data(bundle, data)
     runtime = Runtime(bundle)
-    reports = [
-        evaluate_exits(
-            runtime,
-            model.name,
-            _costs(model),
-            data,
-            budgets=arguments.budgets,
-            examples=arguments.examples,
-        )
-        for model in _chosen(bundle, arguments.model)
-    ]
+    with saying_warnings():
+        reports = [
+            evaluate_exits(
+                runtime,
+                model.name,
+                _costs(model),
+                data,
+                budgets=arguments.budgets,
+                examples=arguments.examples,
+            )
+            for model in _chosen(bundle, arguments.model)
+        ]
     page = write_exit_report(arguments.out or run.folder / "eval", reports, data=data.name)
     say(f"the page is {page}")
     if arguments.json:
@@ -68,6 +72,16 @@ def execute(arguments: Namespace) -> None:
     else:
         write_table(exit_report_table(reports))
         write_table(budget_table(reports))
+
+
+def _check_data(bundle: Bundle, data: Data) -> None:
+    """Other images may be among those that the networks were trained on."""
+    known = bundle.provenance.get("data")
+    if isinstance(known, Mapping) and known.get("hash") != data.hash:
+        raise BundleError(
+            f"exits must be told of by images of the data they were trained on, {known.get('name')!r}, but "
+            f"the run has other ones, of {data.name!r}; give the run of this bundle"
+        )
 
 
 def _chosen(bundle: Bundle, name: str | None) -> list[BundleModel]:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from nas.budget import Budget
 from nas.bundle import Bundle, Readout
-from nas.cli.arguments import add_energy, add_folder, add_json, natural, positive
+from nas.cli.arguments import add_energy, add_folder, add_json, natural, positive, shares
 from nas.cli.job import NETWORK_FILE, SELECTION_FILE, WEIGHTS_FILE, Run, read_file
-from nas.cli.output import say, write_json, write_table
+from nas.cli.output import say, saying_warnings, write_json, write_table
 from nas.cli.progress import LiveLine
 from nas.errors import StudyError
 from nas.report.tables import level_table
@@ -49,6 +49,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="levels of each network at which an image leaves where an exit is sure of it (default 0)",
+    )
+    parser.add_argument(
+        "--class-shares",
+        type=shares,
+        metavar="SHARE,…",
+        help="of each class on the device, for which thresholds are solved (default: as in validation)",
     )
     parser.add_argument(
         "--int8", action="store_true", help="add each network in int8 where its last exit is faster so"
@@ -77,7 +83,7 @@ def execute(arguments: Namespace) -> None:
     models, architectures, readouts = _trained(run)
     budget = Budget.parse(run.record.settings.budget)
     energy = arguments.energy or run.job.energy
-    with LiveLine() as line, torch_threads(threads):
+    with LiveLine() as line, torch_threads(threads), saying_warnings():
         bundle = export(
             models,
             arguments.out or run.bundle,
@@ -106,6 +112,7 @@ def _config(arguments: Namespace, readouts: Mapping[str, Readout]) -> ExportConf
         int8=arguments.int8,
         torch_weights=arguments.torch,
         cascades=arguments.cascades,
+        class_shares=arguments.class_shares,
         readouts=readouts,
         governor=read_file(arguments.governor) if arguments.governor else {},
     )
@@ -118,11 +125,10 @@ def _breaches(bundle: Bundle, budget: Budget) -> Iterator[str]:
     for number, level in enumerate(bundle.levels):
         limit = latency_limit(budget, level.exit, bundle.model(level.model).exits)
         if limit and level.latency and not level.keeps_budget:
-            upper = limit.format(level.latency.upper_ms)
-            yield (
-                f"level {number} ({level.model}, exit {level.exit}): {limit} must hold, "
-                f"but its upper bound is {upper}"
-            )
+            upper = f"its upper bound is {limit.format(level.latency.upper_ms)}"
+            if level.thresholds:
+                upper = "that of an image that leaves last is above it"
+            yield f"level {number} ({level.model}, exit {level.exit}): {limit} must hold, but {upper}"
 
 
 def _trained(run: Run) -> tuple[dict[str, Model], dict[str, Architecture], dict[str, Readout]]:
@@ -138,7 +144,7 @@ def _trained(run: Run) -> tuple[dict[str, Model], dict[str, Architecture], dict[
     models, architectures, readouts = {}, {}, {}
     for name in map(str, names):
         network, weights = read_file(run.models / name / NETWORK_FILE), run.models / name / WEIGHTS_FILE
-        if not {"architecture", "exits"} <= network.keys() or not weights.exists():
+        if not {"architecture", "config", "exits"} <= network.keys() or not weights.exists():
             raise StudyError(
                 f"a network must be trained to its end, but {name} in {run.models} is not; nas train again"
             )

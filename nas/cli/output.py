@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from nas.report.tables import Table
 
-__all__ = ["say", "write_json", "write_table"]
+__all__ = ["say", "saying_warnings", "write_json", "write_table"]
 
 
 def say(text: str) -> None:
     """A line for people, beside the result."""
     print("nas:", text, file=sys.stderr)
+
+
+@contextmanager
+def saying_warnings() -> Iterator[None]:
+    """Say what the library warns of inside in one line each, without the places in its code."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for text in dict.fromkeys(str(warning.message) for warning in found if warning.category is UserWarning):
+        say(text)
 
 
 def write_json(values: object) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import shutil
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -93,10 +93,11 @@ def execute(arguments: Namespace) -> None:
         raise StudyError(f"a front must have a network, but that of {run.folder} is empty; search on")
     data, seed = run.data(), run.record.settings.seed
     config = TrainConfig(epochs=arguments.epochs, seed=seed, threads=run.job.threads, **arguments.exits)
-    teacher = Model.load(arguments.teacher) if arguments.teacher else None
-    check_teacher(config, teacher)
+    folders = _folders(run, chosen)
+    teacher = Model.load(_outside(arguments.teacher, folders)) if arguments.teacher else None
+    check_teacher(config, teacher, input_shape=data.input_shape, num_classes=data.num_classes)
     settings = {"config": config.to_json(), "teacher": _hash(arguments.teacher)}
-    found = {folder: _described(folder, trial, settings) for folder, trial in _folders(run, chosen).items()}
+    found = {folder: _described(folder, trial, settings) for folder, trial in folders.items()}
     with LiveLine() as line:
         pending = [folder for folder, network in found.items() if "exits" not in network]
         for number, folder in enumerate(pending):
@@ -120,8 +121,23 @@ def _exit_settings(text: str) -> dict[str, Any]:
         if name not in EXIT_SETTINGS or not value:
             names = ", ".join(EXIT_SETTINGS)
             raise ArgumentTypeError(f"must be NAME=VALUE with NAME one of {names}, but got {part!r}")
-        found[name] = EXIT_SETTINGS[name](value)
+        if name in found:
+            raise ArgumentTypeError(f"must name each setting once, but {name} is named twice")
+        try:
+            found[name] = EXIT_SETTINGS[name](value)
+        except ValueError:
+            raise ArgumentTypeError(f"must give {name} a number, but got {value!r}") from None
     return found
+
+
+def _outside(teacher: Path, folders: Iterable[Path]) -> Path:
+    """The teacher's file, which a training must not replace."""
+    for folder in folders:
+        if teacher.resolve().is_relative_to(folder.resolve()):
+            raise StudyError(
+                f"a teacher must not be a network that is trained now, but {teacher} is; copy it elsewhere"
+            )
+    return teacher
 
 
 def _hash(teacher: Path | None) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from nas.bundle import Level
 from nas.cascade import CascadeCost, Validation, cascade_at, cost_within, spread_budgets
+from nas.export.config import ExportConfig
 from nas.export.measuring import SECONDS_PER_EXIT, Answers, Conditions, MeasuredLevel, declared_energy
 from nas.graph import Graph
 from nas.latency.verification import keeps_limit, latency_limit
@@ -23,23 +24,24 @@ def cascade_levels(
     *,
     answers: Answers,
     conditions: Conditions,
-    count: int,
+    config: ExportConfig,
 ) -> list[MeasuredLevel]:
-    """At most `count` levels of a network whose `exits` are measured.
+    """At most `config.cascades` levels of a network whose `exits` are measured.
 
     Their mean budgets lie at equal ratios between the first exit and what the best accuracy needs, in
     milliseconds given a target, else in MACs. Thresholds that were found for a smaller budget are left out.
     """
     name, (data, target, _, _) = exits[0].level.model, conditions
     readout = runtime.bundle.model(name).readout
-    val = Validation.of_answers(answers.val, data.y_val, readout)
-    test = Validation.of_answers(answers.test, data.y_test, readout)
+    shares = config.class_shares
+    val = Validation.of_answers(answers.val, data.y_val, readout, class_shares=shares)
+    test = Validation.of_answers(answers.test, data.y_test, readout, name="test")
     macs = CascadeCost.of_graph(graph)
     known = {Way(name, exit): found.level.measured for exit, found in enumerate(exits) if target}
     times = WayTimes(target, runtime.bundle, name, seconds=SECONDS_PER_EXIT, known=known) if target else None
     costs = times.costs() if times else macs
     found: dict[tuple[float, ...], MeasuredLevel] = {}
-    for bound in spread_budgets(val, costs, count):
+    for bound in spread_budgets(val, costs, config.cascades):
         cascade = cost_within(val, costs, bound)
         thresholds = cascade.thresholds
         if thresholds in found or not any(limit <= 1 for limit in thresholds[: cascade.exit]):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from nas.bundle import Bundle, Level, Readout
 from nas.cascade import with_temperatures
 from nas.data import Data
 from nas.export.cascades import cascade_levels
+from nas.export.config import ExportConfig
 from nas.export.entries import Entry, model_entry, quantized_entry
 from nas.export.measuring import Answers, Conditions, MeasuredLevel, measured_exits
 from nas.export.parity import check_fused, check_parity
@@ -24,29 +24,10 @@ from nas.runtime import Runtime
 from nas.space import Architecture
 from nas.train import predict
 
-__all__ = ["Draft", "ExportConfig"]
+__all__ = ["Draft"]
 
 _BATCH = 256
 _PARITY_IMAGES = 512
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig:
-    """What a bundle holds beside the segments of its networks."""
-
-    fused: bool = True
-    """A file for each network that stops by itself, for hosts that want one session."""
-    int8: bool = False
-    """Each network in int8 too, where the target runs its last exit faster so."""
-    torch_weights: bool = False
-    """Each network as safetensors too."""
-    readouts: Mapping[str, Readout] = field(default_factory=dict, hash=False)
-    """How the heads of a network answer; by default plainly, with a temperature fitted for each exit."""
-    cascades: int = 0
-    """Levels of each network with thresholds solved from mean budgets between its exits."""
-    governor: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """How a device is to choose among the levels, as `nas.runtime.Governor.to_json` gives it."""
 
 
 @final
@@ -62,7 +43,7 @@ class Draft:
         architectures: Mapping[str, Architecture],
         tell: Callable[[str], None],
     ) -> None:
-        self._data, self._tell, self._cascades = data, tell, config.cascades
+        self._data, self._tell, self._config = data, tell, config
         self._graphs: dict[str, Graph] = {}
         self._heads: dict[str, list[NDArray[np.float32]]] = {}
         self._entries: dict[str, Entry] = {}
@@ -126,9 +107,9 @@ class Draft:
             answers = Answers.of(runtime, name, self._data)
             exits = measured_exits(runtime, name, graph, answers=answers, conditions=conditions)
             found += exits
-            if self._cascades and len(exits) > 1:
+            if self._config.cascades and len(exits) > 1:
                 self._tell(f"solving thresholds of {name}")
                 found += cascade_levels(
-                    runtime, graph, exits, answers=answers, conditions=conditions, count=self._cascades
+                    runtime, graph, exits, answers=answers, conditions=conditions, config=self._config
                 )
         return found

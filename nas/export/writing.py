@@ -19,7 +19,8 @@ from nas.bundle import Bundle, Certificate, write_bundle
 from nas.bundle.fields import dumped
 from nas.data import Data
 from nas.errors import BundleError
-from nas.export.draft import Draft, ExportConfig
+from nas.export.config import ExportConfig
+from nas.export.draft import Draft
 from nas.export.entries import INT8
 from nas.export.measuring import SECONDS_PER_EXIT, dial_levels, kept_precisions
 from nas.latency import DeclaredEnergy, Target
@@ -57,7 +58,7 @@ def export(
     `progress` is told each step.
     """
     budget, conditions, config = budget or Budget(), _conditions(), config or ExportConfig()
-    _check_models(models, data, int8=config.int8)
+    _check_models(models, data, int8=config.int8, cascades=config.cascades)
     dumped(provenance or {})  # so that what is no JSON is found at once
     if config.int8 and target is None:
         raise BundleError("int8 is kept where it is faster, but no target was given; give one to time on")
@@ -95,9 +96,12 @@ def export(
     return write_bundle(folder, bundle, files)
 
 
-def _check_models(models: Mapping[str, Model], data: Data, *, int8: bool) -> None:
+def _check_models(models: Mapping[str, Model], data: Data, *, int8: bool, cascades: int) -> None:
     if not models:
         raise BundleError("a bundle must have a model, but got none; give at least one")
+    if cascades and all(len(model.graph.exits) == 1 for model in models.values()):
+        rule = "a network must have at least 2 exits to have thresholds"
+        raise BundleError(f"{rule}, but those of {sorted(models)} have 1; leave cascades out")
     folded = [name.casefold() for name in models]
     if twice := [name for name in models if folded.count(name.casefold()) > 1]:
         rule = "models' names must differ in more than case, for some devices' folders do not tell it"

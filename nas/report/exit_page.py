@@ -35,12 +35,12 @@ def _parts(folder: Path, report: ExitReport) -> list[str]:
         "confusion": (
             draw_confusion(report),
             "Images that one exit gets right and another wrong. What stands above the diagonal is lost by "
-            f"going on. For {report.falling:.1%} the true class becomes less likely by a fifth or more.",
+            f"going on. For {report.falling:.1%} the true class becomes less likely by more than 0.2.",
         ),
         "easy": (draw_examples(report, report.easy), "Easy: the surest right answers of the first exit."),
         "hard": (
             draw_examples(report, report.hard),
-            f"Hard: what no exit gets right at last, {report.hardness[-1]:.1%} of all, the surest first.",
+            f"Hard: what the last exit gets wrong, {report.hardness[-1]:.1%} of all, the surest first.",
         ),
     }
     parts = [f"<h2>{escape(name)}</h2>"]

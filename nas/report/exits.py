@@ -22,6 +22,7 @@ from nas.cascade import (
     spread_budgets,
 )
 from nas.data import Data
+from nas.report.points import measured_exits
 from nas.report.tables import Table
 from nas.runtime import Prediction, Runtime, exit_predictions
 
@@ -54,13 +55,13 @@ class ExitReport:
     confusion: NDArray[np.float64]
     """Share of images that the exit of the row gets right and that of the column wrong."""
     falling: float
-    """Share of images whose class becomes less likely by a fifth or more on the way."""
+    """Share of images whose class becomes on the way less likely by more than 0.2."""
     hardness: NDArray[np.float64]
-    """Share of images by the first exit from which on they are named right, the last of those never."""
+    """Share of images by the first exit from which on they are named right; the last is of all others."""
     easy: Examples
     """The surest right answers of the first exit."""
     hard: Examples
-    """Images that no exit names right, those first of whose wrong name the last is surest."""
+    """Images that the last exit names wrong, the surest first."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -91,7 +92,7 @@ def evaluate_exits(
     readout = runtime.bundle.model(model).readout
     found = exit_predictions(runtime, model, data.x_test)
     val = Validation.of_answers(exit_predictions(runtime, model, data.x_val), data.y_val, readout)
-    test = Validation.of_answers(found, data.y_test, readout)
+    test = Validation.of_answers(found, data.y_test, readout, name="test")
     from_exit = first_right(test)
     shares = [answer.probabilities for answer in found]
     return ExitReport(
@@ -111,11 +112,11 @@ def evaluate_exits(
 def _exits(
     bundle: Bundle, model: str, costs: CascadeCost, test: Validation
 ) -> tuple[dict[str, float | int | None], ...]:
-    alone = costs.leaving([test.asks_all] * (test.exits - 1))
+    alone = costs.leaving([bundle.model(model).readout.needs_all_heads] * (test.exits - 1))
     times = {
-        found["exit"]: (found["latency_ms"] or {}).get("p50")
-        for found in bundle.provenance.get("exits", ())
-        if found["model"] == model
+        found.exit: found.latency.p50_ms
+        for found in measured_exits(bundle)
+        if found.model == model and found.latency and found.thresholds is None
     }
     return tuple(
         {

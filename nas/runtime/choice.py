@@ -15,7 +15,8 @@ def level_within(levels: Sequence[Level], budget: str | Budget) -> int:
     """The number of the most accurate level that keeps a budget, of equal ones the cheapest.
 
     A budget may limit `macs`, `flops`, `latency` (its upper bound counts) and `energy`, of the level as a
-    whole. `BudgetError` names the closest level where none keeps it.
+    whole: where images leave at different exits that is the mean over them, not what each takes.
+    `BudgetError` names the closest level where none keeps it.
     """
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     costs = [_costs(level) for level in levels]

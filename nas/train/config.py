@@ -51,7 +51,7 @@ class TrainConfig:
     combine: str = "last"
     """A name in `nas.train.losses.ANSWERS`: with `sum` exits are additive, each corrects those before."""
     gradients: str = "sum"
-    """A name in `nas.train.equilibrium.GRADIENTS`."""
+    """A name in `nas.train.equilibrium.GRADIENTS`; `adamw`, which divides by their size, hardly feels it."""
     distill: str = "none"
     """A name in `nas.train.distillation.TEACHERS` of whom exits learn beside the labels, or `none`."""
     distill_weight: float = 1.0

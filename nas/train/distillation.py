@@ -1,6 +1,6 @@
 """Exits that learn from what others answer, beside the labels.
 
-Distillation as in https://arxiv.org/abs/1503.02531: the cross-entropy to the softened probabilities of a
+Distillation as in https://arxiv.org/abs/1503.02531: the divergence from the softened probabilities of a
 teacher, times T² so that a temperature T does not change how much it counts. From the network's own last
 exit it is the one-for-all distillation of https://arxiv.org/abs/1908.06294.
 """

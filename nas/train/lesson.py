@@ -12,6 +12,7 @@ from torch import Tensor
 from nas.errors import StudyError
 from nas.graph import Graph
 from nas.model import Model
+from nas.op import Shape
 from nas.train.config import TrainConfig
 from nas.train.distillation import TEACHERS, distillation_loss
 from nas.train.losses import ANSWERS, EXIT_LOSSES
@@ -24,8 +25,7 @@ class Lesson:
     """The loss of a training, whose teacher, if it has one, sees the same images."""
 
     def __init__(self, config: TrainConfig, graph: Graph, teacher: Model | None) -> None:
-        check_teacher(config, teacher)
-        _check_fit(graph, teacher)
+        check_teacher(config, teacher, input_shape=graph.input_shape, num_classes=graph.num_classes)
         self.config = config
         self._teacher = teacher if config.distill == "teacher" else None
         if self._teacher is not None:
@@ -61,20 +61,19 @@ class Lesson:
         return logits
 
 
-def check_teacher(config: TrainConfig, teacher: Model | None) -> None:
-    """`StudyError` unless there is a teacher just where the settings want one."""
+def check_teacher(
+    config: TrainConfig, teacher: Model | None, *, input_shape: Shape, num_classes: int
+) -> None:
+    """`StudyError` unless there is a teacher just where the settings want one, and it fits the data."""
     if (config.distill == "teacher") != (teacher is not None):
         found = "none" if teacher is None else f"one with distill={config.distill!r}"
         raise StudyError(
             f"a teacher must be given with distill='teacher', and only then, but got {found}; "
             "change one of both"
         )
-
-
-def _check_fit(graph: Graph, teacher: Model | None) -> None:
     if teacher is None:
         return
-    wanted = graph.input_shape, graph.num_classes
+    wanted = input_shape, num_classes
     found_shape = teacher.graph.input_shape, teacher.graph.num_classes
     if found_shape != wanted:
         raise StudyError(
