@@ -56,13 +56,13 @@ def calibrated(task: Task, folder: Path) -> Calibration:
 
 
 def study_of(kind: str, task: Task, folder: Path) -> Study:
-    """Both searches have the same trainings: an epoch by the recipe of the task.
+    """Both searches have the same trainings, some epochs by the recipe of the task.
 
     That for exits minimizes time too, although one network is wanted: it looks at small ones and large ones,
     instead of climbing the hill that it meets first.
     """
     times = calibrated(task, folder)
-    training = ShortTraining(task.data, 1, task.recipe)
+    training = ShortTraining(task.data, task.short_epochs, task.recipe)
     given: Mapping[str, Any] = {
         "dynamic": {
             "objectives": [Maximize("anytime_accuracy"), Minimize("latency_ms")],
