@@ -1,15 +1,21 @@
 """nas eval, nas train --exits and nas export --cascades: from labels to thresholds to a page about exits."""
 
 import json
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
 from nas.bundle import Bundle
+from nas.cli.output import saying_warnings
 from nas.cli.train import EXIT_SETTINGS
+from nas.model import Model
 from nas.train import TrainConfig
+from search_spaces.tiny import space
 
 Nas = Callable[..., str]
 PLOTS = ("budgets", "confusion", "easy", "hard", "shares")
@@ -65,27 +71,77 @@ def test_exits_answer_as_they_were_trained(dynamic: Path) -> None:
     )
 
 
-def test_a_teacher_on_the_command_line(nas: Nas, dynamic: Path) -> None:
-    teacher = next(dynamic.glob("models/*/model.safetensors"))
-    teacher = teacher.rename(dynamic / "teacher.safetensors")
-    nas("train", dynamic, "--epochs", 1, "--exits", "distill=teacher", "--teacher", teacher)
-    network = json.loads(next(dynamic.glob("models/*/network.json")).read_text())
-    assert len(network["teacher"]) == 16
-    assert "a teacher must be given" in nas("train", dynamic, "--exits", "distill=teacher", code=2)
+def test_a_teacher_on_the_command_line(nas: Nas, dynamic: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(dynamic, tmp_path / "run"))
+    own, teacher = next(run.glob("models/*/model.safetensors")), tmp_path / "teacher.safetensors"
+    shutil.copy(own, teacher)
+    nas("train", run, "--epochs", 1, "--exits", "distill=teacher", "--teacher", teacher)
+    assert len(json.loads(next(run.glob("models/*/network.json")).read_text())["teacher"]) == 16
+    before = own.read_bytes()
+    nas("train", run, "--epochs", 1, "--exits", "distill=teacher", "--teacher", teacher)
+    assert own.read_bytes() == before, "what is done is not repeated"
+
+
+def test_a_teacher_that_cannot_be_costs_no_network(nas: Nas, dynamic: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(dynamic, tmp_path / "run"))
+    own, other = next(run.glob("models/*/model.safetensors")), tmp_path / "other.safetensors"
+    larger = space.at((1, 16, 16), 10)
+    Model(larger.graph(larger.sample(Random(0)))).save(other)
+    before = {file: file.read_bytes() for file in sorted(run.glob("models/*/*"))}
+    for teacher, message in (
+        ([], "a teacher must be given with distill='teacher'"),
+        (["--teacher", other], "a teacher must have the network's image shape and classes"),
+        (["--teacher", own], "a teacher must not be a network that is trained now"),
+    ):
+        assert message in nas("train", run, "--exits", "distill=teacher", *teacher, code=2)
+    assert {file: file.read_bytes() for file in sorted(run.glob("models/*/*"))} == before
+
+
+def test_a_bundle_of_other_data(nas: Nas, dynamic: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(dynamic, tmp_path / "run"))
+    file = run / "bundle" / "bundle.json"
+    record = json.loads(file.read_text())
+    record["provenance"]["data"]["hash"] = "0" * 16
+    file.write_text(json.dumps(record))
+    assert "must be told of by images of the data they were trained on, 'digits'" in nas("eval", run, code=2)
+
+
+def test_shares_of_classes(nas: Nas, dynamic: Path, tmp_path: Path) -> None:
+    given = ["export", dynamic, "--cascades", 1, "--no-fused", "--out", tmp_path / "b", "--class-shares"]
+    nas(*given, ",".join(["1"] * 10))
+    assert "class_shares must be a number of at least 0 for each of 10 classes" in nas(*given, "1,2", code=2)
+
+
+def test_uneven_classes_are_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with saying_warnings():
+        warnings.warn("images are few", stacklevel=1)
+        warnings.warn("images are few", stacklevel=1)
+    assert capsys.readouterr().err == "nas: images are few\n"
 
 
 def test_settings_of_exits_are_settings_of_a_training() -> None:
     assert set(EXIT_SETTINGS) <= set(TrainConfig().to_json())
 
 
-@pytest.mark.parametrize("text", ["epochs=3", "distill", "gradients="])
-def test_settings_that_are_none(dynamic: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs=3", "must be NAME=VALUE with NAME one of exit_loss, combine"),
+        ("distill", "must be NAME=VALUE with NAME one of"),
+        ("gradients=", "must be NAME=VALUE with NAME one of"),
+        ("distill_weight=much", "must give distill_weight a number, but got 'much'"),
+        ("combine=sum,combine=last", "must name each setting once, but combine is named twice"),
+    ],
+)
+def test_settings_that_are_none(
+    dynamic: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
     from nas.cli import main
 
     with pytest.raises(SystemExit) as ended:
         main(["train", str(dynamic), "--exits", text])
     assert ended.value.code == 2
-    assert "must be NAME=VALUE with NAME one of exit_loss, combine" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_network_without_early_exits(nas: Nas, dynamic: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Levels with thresholds in a bundle: what they claim is what the runtime does and verifying measures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -149,15 +150,38 @@ def test_ways_of_a_level() -> None:
         ((0.5, 0.5), "have a share for each of 3 exits, which add up to 1"),
         ((0.5, 0.4, 0.0), "which add up to 1"),
         ((0.5, 0.2, 0.3), "and 0 behind its own exit"),
+        ((0.5, 0.5, 0.0), "be 0 for an exit that is not asked"),
     ],
 )
 def test_shares_that_cannot_be(
     model: Model, data: Data, tmp_path: Path, shares: tuple[float, ...], message: str
 ) -> None:
     bundle = exported(model, data, tmp_path / "bundle", None)
-    level = Level(model="net", exit=1, accuracy=0.5, macs=1, thresholds=(0.5, 0.5), shares=shares)
+    level = Level(model="net", exit=1, accuracy=0.5, macs=1, thresholds=(2.0, 0.5), shares=shares)
     with pytest.raises(BundleError, match=message):
         Runtime(bundle).run(data.x_val[0], level)
     alone = Level(model="net", exit=1, accuracy=0.5, macs=1, shares=(0.5, 0.5, 0.0))
     with pytest.raises(BundleError, match="have shares with thresholds only"):
         Runtime(bundle).run(data.x_val[0], alone)
+
+
+def test_a_network_that_is_never_wrong_can_be_shipped(data: Data, tmp_path: Path) -> None:
+    """Its accuracy is 1, whatever rounding made of the sum over 30 images."""
+    flat = np.repeat(np.arange(10, dtype=np.uint8), 3)
+    images = np.repeat(25 * flat, 64).reshape(30, 1, 8, 8).astype(np.uint8)
+    easy = replace(data, x_val=images, y_val=flat.astype(np.int64))
+    learned = Model(space.graph(space.architecture({})))
+    fit(learned, replace(easy, x_train=images, y_train=easy.y_val), TrainConfig(epochs=60, batch_size=30))
+    bundle = exported(learned, easy, tmp_path / "bundle", None)
+    assert Bundle.load(tmp_path / "bundle") == bundle
+    assert max(level.accuracy for level in bundle.levels) <= 1
+
+
+def test_thresholds_need_early_exits(data: Data, tmp_path: Path) -> None:
+    def plain(net: Net, input_shape: Shape = (1, 8, 8), num_classes: int = 10) -> None:
+        net.exit(head, conv_norm_act(net.input(input_shape), 8), num_classes)
+
+    single = SearchSpace(plain, "tests:plain")
+    model = Model(single.graph(single.architecture({})))
+    with pytest.raises(BundleError, match="must have at least 2 exits to have thresholds, but those of"):
+        exported(model, data, tmp_path / "bundle", None)
