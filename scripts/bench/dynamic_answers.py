@@ -24,17 +24,28 @@ ENSEMBLE = "in_turn"
 
 def collect(record: Record, task: Task, trainings: Sequence[Training], folder: Path) -> None:
     """One row per trained network and exit, and per ensemble of the networks of one budget so far."""
-    done = {(row["task"], row["system"], row["seed"]) for row in record.rows(FILE)}
+    rows = [row for row in record.rows(FILE) if row["task"] == task.name]
+    done = {(task.name, row["system"], row["seed"]) for row in rows}
+    _check_networks(rows, trainings)
     for training in trainings:
         if (task.name, training.system, str(training.seed)) not in done:
             heads = _logits(folder, training)
-            _add(record, task, (training.system, training.seed), heads, training.config.readout)
+            named = training.system, training.seed, training.architecture.id[:12]
+            _add(record, task, named, heads, training.config.readout)
     for seed in range(task.seeds):
         if (task.name, ENSEMBLE, str(seed)) not in done:
             levels = [each for each in trainings if each.system.startswith("static") and each.seed == seed]
             parts = [_logits(folder, training) for training in levels]
             heads = {part: [each[part][-1] for each in parts] for part in ("val", "test")}
-            _add(record, task, (ENSEMBLE, seed), heads, Readout(combine="mean"))
+            _add(record, task, (ENSEMBLE, seed, ""), heads, Readout(combine="mean"))
+
+
+def _check_networks(rows: Sequence[Row], trainings: Sequence[Training]) -> None:
+    """Rows of a search before this one must not stand beside those of the networks found now."""
+    now = {training.name: training.architecture.id[:12] for training in trainings}
+    kept = {f"{row['system']}-{row['seed']}": row["network"] for row in rows if row["network"]}
+    if stale := sorted(name for name, network in kept.items() if now.get(name) != network):
+        raise RuntimeError(f"rows must be of networks found now, but {stale} are not; remove the CSV files")
 
 
 def right_of(row: Row) -> NDArray[np.bool_]:
@@ -53,7 +64,7 @@ def _logits(folder: Path, training: Training) -> dict[str, Sequence[NDArray[np.f
 def _add(
     record: Record,
     task: Task,
-    named: tuple[str, int],
+    named: tuple[str, int, str],
     heads: dict[str, Sequence[NDArray[np.float32]]],
     readout: Readout,
 ) -> None:
@@ -65,17 +76,20 @@ def _add(
         ]
         for part in ("val", "test")
     }
-    for exit, (val, test) in enumerate(zip(right["val"], right["test"], strict=True)):
-        record.add(
-            FILE,
+    record.add(
+        FILE,
+        *(
             {
                 "task": task.name,
                 "system": named[0],
                 "seed": named[1],
+                "network": named[2],
                 "exit": exit,
                 "val": round(float(val.mean()), 5),
                 "test": round(float(test.mean()), 5),
                 "images": len(test),
                 "right": base64.b64encode(np.packbits(test).tobytes()).decode(),
-            },
-        )
+            }
+            for exit, (val, test) in enumerate(zip(right["val"], right["test"], strict=True))
+        ),
+    )

@@ -39,8 +39,8 @@ def collect(record: Record, task: Task, trainings: Iterable[Training], folder: P
     done = {(row["task"], row["seed"]) for row in record.rows(FILE)}
     for training in trainings:
         if training.system == NAME and (task.name, str(training.seed)) not in done:
-            for row in _rows(task.data, Model.load(place_of(folder, training.name) / WEIGHTS), repeats):
-                record.add(FILE, {"task": task.name, "seed": training.seed} | row)
+            rows = _rows(task.data, Model.load(place_of(folder, training.name) / WEIGHTS), repeats)
+            record.add(FILE, *({"task": task.name, "seed": training.seed, **row} for row in rows))
 
 
 def _rows(data: Data, model: Model, repeats: int) -> list[dict[str, object]]:

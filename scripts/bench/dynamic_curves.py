@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from record import Record, Row
 
-__all__ = ["RESAMPLES", "Curve", "curve_of", "isotonic", "resampled", "systems_of"]
+__all__ = ["RESAMPLES", "Curve", "curve_of", "isotonic", "resampled", "standard_errors", "systems_of"]
 
 RESAMPLES = 400
+Figure = Callable[..., NDArray[np.float64]]
 
 
 @final
@@ -32,7 +33,7 @@ class Curve:
         self, seeds: NDArray[np.intp] | None = None, images: NDArray[np.intp] | None = None
     ) -> NDArray[np.float64]:
         """Mean over seeds of the share of images, (exits,); of a resample if indices are given."""
-        right = self.right if seeds is None else self.right[seeds % len(self.right)]
+        right = self.right if seeds is None else self.right[seeds]
         found: NDArray[np.float64] = (right if images is None else right[:, :, images]).mean(axis=(0, 2))
         return found
 
@@ -70,7 +71,10 @@ def curve_of(record: Record, task: str, system: str) -> Curve:
         return Curve(system, *costs, right)
     times = _rows(record, dynamic_time.FILE, task, system)
     least = [
-        np.array([min(float(row[name]) for row in times if int(row["exit"]) == exit) for exit in exits])
+        # Noise may find an exit faster than the one before it, at which one could stop.
+        np.maximum.accumulate(
+            [min(float(row[name]) for row in times if int(row["exit"]) == exit) for exit in exits]
+        )
         for name in ("macs", "ms", "staged_ms")
     ]
     return Curve(system, *least, right)
@@ -90,15 +94,37 @@ def isotonic(accuracies: Sequence[float]) -> NDArray[np.float64]:
     return np.repeat([mean for mean, _ in blocks], [int(count) for _, count in blocks])
 
 
-def resampled(curves: Sequence[Curve], figure: Callable[..., NDArray[np.float64]]) -> NDArray[np.float64]:
-    """A figure of accuracies, one argument per curve, over resamples of images and seeds that all share."""
-    rng = np.random.default_rng(0)
-    images, seeds = curves[0].right.shape[2], max(len(curve.right) for curve in curves)
-    found = []
+def resampled(
+    curves: Sequence[Curve],
+    figure: Callable[..., NDArray[np.float64]],
+    *,
+    images: bool = True,
+    seeds: bool = True,
+) -> NDArray[np.float64]:
+    """A figure of accuracies, one argument per curve, over resamples.
+
+    Images are drawn for all systems together, for they see the same ones; seeds for each by itself.
+    """
+    rng, found = np.random.default_rng(0), []
+    count = curves[0].right.shape[2]
     for _ in range(RESAMPLES):
-        drawn = rng.integers(0, seeds, seeds), rng.integers(0, images, images)
-        found.append(figure(*(curve.accuracies(*drawn) for curve in curves)))
+        drawn = rng.integers(0, count, count) if images else None
+        chosen = [rng.integers(0, len(curve.right), len(curve.right)) if seeds else None for curve in curves]
+        found.append(
+            figure(*(curve.accuracies(each, drawn) for curve, each in zip(curves, chosen, strict=True)))
+        )
     return np.array(found)
+
+
+def standard_errors(
+    curves: Sequence[Curve], figure: Callable[..., NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Of a figure: what images and what seeds make of it. Of few seeds a resample shows too little."""
+    by_images = resampled(curves, figure, seeds=False).var(axis=0)
+    count = max(len(curve.right) for curve in curves)
+    by_seeds = resampled(curves, figure, images=False).var(axis=0) * (count / max(1, count - 1))
+    found: NDArray[np.float64] = np.sqrt(by_images + by_seeds)
+    return found
 
 
 def _rows(record: Record, file: str, task: str, system: str) -> list[Row]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import dynamic_batch
 import numpy as np
-from dynamic_curves import Curve, curve_of, isotonic, resampled, systems_of
+from dynamic_curves import Curve, curve_of, isotonic, resampled, standard_errors, systems_of
 from dynamic_systems import OPTIONS, OWN, level_exits
 from numpy.typing import NDArray
 from record import Record
@@ -26,9 +26,12 @@ def figures(record: Record, task: str, heads_share_pct: float) -> dict[str, floa
         "ms_ratio_low": low,
         "ms_ratio_high": high,
         "anytime_gap_ms_min": min(gap + error for _, gap, error in by_ms),
+        "anytime_gap_ms_min_raw": min(gap for _, gap, _ in by_ms),
         "anytime_gap_macs_min": min(gap + error for _, gap, error in by_macs),
+        "anytime_gap_macs_min_raw": min(gap for _, gap, _ in by_macs),
         "anytime_gap_ms_mean": float(np.mean([gap for _, gap, _ in by_ms])),
         "static_gap_max": max(gap - error for _, gap, error in static),
+        "static_gap_max_raw": max(gap for _, gap, _ in static),
         "static_gap_mean": float(np.mean([gap for _, gap, _ in static])),
         **_budgets(record, task),
         "heads_share_pct": heads_share_pct,
@@ -46,7 +49,7 @@ def gaps(own: Curve, other: Curve, cost: str) -> list[tuple[float, float, float]
         return POINTS * (_reached(ours, first, costs) - _reached(theirs, second, costs))
 
     raw = ahead(own.accuracies(), other.accuracies())
-    errors = resampled([own, other], ahead).std(axis=0)
+    errors = standard_errors([own, other], ahead)
     return list(zip(costs.tolist(), raw.tolist(), errors.tolist(), strict=True))
 
 
@@ -68,7 +71,7 @@ def static_gaps(record: Record, task: str, own: Curve, cost: str) -> list[tuple[
         return POINTS * (np.interp(levels, costs, front) - isotonic(first.tolist())[exits])
 
     raw = behind(own.accuracies(), *(rival.accuracies() for rival in rivals))
-    errors = resampled([own, *rivals], behind).std(axis=0)
+    errors = standard_errors([own, *rivals], behind)
     return list(zip(np.exp(levels).tolist(), raw.tolist(), errors.tolist(), strict=True))
 
 

@@ -30,16 +30,18 @@ PASSES = 3  # over all systems, so that a slow phase of the machine meets none o
 
 def collect(record: Record, task: Task, trainings: Iterable[Training], folder: Path, *, passes: int) -> None:
     """One row per system, exit and pass."""
-    done = {(row["task"], row["system"], row["exit"], row["pass"]) for row in record.rows(FILE)}
+    done = {(row["task"], row["system"], row["pass"]) for row in record.rows(FILE)}
     target = LocalTarget()
     first = [each for each in trainings if each.seed == 0 and each.system not in OPTIONS]  # of equal graphs
     for number in range(passes):
         for training in first:
-            if (task.name, training.system, "0", str(number)) not in done:
+            if (task.name, training.system, str(number)) not in done:
                 model = Model.load(place_of(folder, training.name) / WEIGHTS)
-                for row in _rows(target, model, QUICK_S if record.quick else SECONDS):
-                    named = {"task": task.name, "system": training.system, "pass": number}
-                    record.add(FILE, named | row)
+                rows = _rows(target, model, QUICK_S if record.quick else SECONDS)
+                named = {"task": task.name, "system": training.system, "pass": number}
+                record.add(
+                    FILE, *({**named, "network": training.architecture.id[:12], **row} for row in rows)
+                )
 
 
 def _rows(target: Target, model: Model, seconds: float) -> list[dict[str, object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import math
 import os
@@ -46,15 +47,15 @@ class Record:
         with path.open(newline="") as stream:
             return list(csv.DictReader(stream))
 
-    def add(self, file: str, row: Mapping[str, Any]) -> None:
-        """Append one row at once, so that an interrupted run continues behind it."""
-        path = self.raw / file
-        new = not path.exists()
+    def add(self, file: str, *rows: Mapping[str, Any]) -> None:
+        """Append rows at once, so that an interrupted run continues behind them."""
+        path, text = self.raw / file, io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+        if not path.exists():
+            writer.writeheader()
+        writer.writerows(rows)
         with path.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+            stream.write(text.getvalue())
 
     def finish(self, headline: Mapping[str, Any], notes: str = "") -> None:
         """Write the headline figures and, in a full run, the README; print the figures as the last line."""
