@@ -74,10 +74,10 @@ def main() -> None:
 
 
 NOTES = """
-Each data set has one recipe for all systems; lin_grow sees two of five epochs, as it takes a minute and more
-for a thousand images. Ours is the network that one search found best (mean accuracy of its exits over budgets
-at equal ratios), `static0` to `static2` the best of another search with as many trainings that take no
-longer than the first, the middle and the last exit of ours, `in_turn` these three one after another with
+Each data set has one recipe for all systems; lin_grow sees two of five epochs, as it takes a minute and
+more for a thousand images. Ours is the network that one search found best (mean accuracy of its exits over
+budgets at equal ratios), `static0` to `static2` the best of another search with as many trainings that take
+no longer than the first, the middle and the last exit of ours, `in_turn` these three one after another with
 their answers averaged. The searches see validation images only, test images are read once.
 
 `times.csv`: each exit as one graph of its own (`ms`), the form in which no system pays for the number of
@@ -85,15 +85,16 @@ its exits, and as the chain of segments that ships (`staged_ms`); the least of t
 which test images each exit names right, as bits. `budgets.csv`: thresholds solved on validation from five
 mean budgets, and the test set run with them.
 
-`anytime_gap_*`: how many points ours is above MSDNet at each cost of an exit of either, from the dearer of the
-first exits on, each on its isotonic curve of means over seeds; `_min` grants one standard error (images
+`anytime_gap_*`: how many points ours is above MSDNet at each cost of an exit of either, from the dearer of
+the first exits on, each on its isotonic curve of means over seeds; `_min` grants one standard error (images
 and seeds), `_raw` none. `ms_ratio_at_msdnet_last`: milliseconds of our first exit that is as accurate as
-MSDNet's last, over that one's; the interval (5 to 95 %) has no error of timing in it. `static_gap_*`: how many
-points the networks of one budget are ahead at our levels, on the line through them over the logarithm of time;
-`_max` grants one standard error. `batch_speedup_ratio`: wall-clock speed-up of the test set in batches of 256
-over the one predicted from the segments' times in such batches, the least over the budgets. `budget_error_*`: mean
-absolute deviation of what test images took from the budget; milliseconds are wall-clock, one image at a time.
-Options that teach exits are told beside the sum of their losses on the same seeds.
+MSDNet's last, over that one's; the interval (5 to 95 %) has no error of timing in it. `static_gap_*`: how
+many points the networks of one budget are ahead at our levels, on the line through them over the logarithm
+of time; `_max` grants one standard error. `batch_speedup_ratio`: wall-clock speed-up of the test set in
+batches of 256 over the one predicted from the segments' times in such batches, the least over the budgets.
+`budget_error_*`: mean absolute deviation of what test images took from the budget; milliseconds are wall-
+clock, one image at a time. Options that teach exits are told beside the sum of their losses on the same
+seeds.
 """
 
 if __name__ == "__main__":
