@@ -15,8 +15,8 @@ import torch
 from dynamic_data import CIFAR, TASKS, Task
 from dynamic_queue import Job, run_jobs
 from dynamic_search import KINDS, best_dynamic, calibrated, done_file, space_of
-from dynamic_systems import trainings
-from dynamic_train import DONE, WEIGHTS, place_of
+from dynamic_systems import DONE, place_of, trainings
+from dynamic_train import WEIGHTS
 from record import ROOT, Record
 
 from nas.cascade import CascadeCost
@@ -30,7 +30,8 @@ def prepare(task: Task, folder: Path) -> None:
     run_jobs(
         [Job("dynamic_search", (task.name, kind, str(folder)), done_file(folder, kind)) for kind in KINDS]
     )
-    run_jobs(list(_trainings(task, folder)))
+    for _ in range(2):  # what the first trainings tell decides which options are tried with other seeds
+        run_jobs(list(_trainings(task, folder)))
 
 
 def _trainings(task: Task, folder: Path) -> Iterator[Job]:

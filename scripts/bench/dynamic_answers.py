@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from dynamic_data import Task
-from dynamic_systems import Training
-from dynamic_train import DONE, LOGITS, place_of
+from dynamic_systems import DONE, Training, place_of
+from dynamic_train import LOGITS
 from numpy.typing import NDArray
 from record import Record, Row
 

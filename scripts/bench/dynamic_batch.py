@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from dynamic_data import Task
-from dynamic_systems import Training
-from dynamic_train import WEIGHTS, place_of
+from dynamic_systems import Training, place_of
+from dynamic_train import WEIGHTS
 from numpy.typing import NDArray
 from record import Record
 
@@ -28,6 +29,7 @@ __all__ = ["FILE", "collect"]
 FILE = "budgets.csv"
 BUDGETS = 5
 BATCH = 256
+QUICK = 1000  # test images of a quick run
 NAME = "ours"
 TIMED = 500  # images of which the ways through the network are timed
 PASSES = 15
@@ -39,7 +41,10 @@ def collect(record: Record, task: Task, trainings: Iterable[Training], folder: P
     done = {(row["task"], row["seed"]) for row in record.rows(FILE)}
     for training in trainings:
         if training.system == NAME and (task.name, str(training.seed)) not in done:
-            rows = _rows(task.data, Model.load(place_of(folder, training.name) / WEIGHTS), repeats)
+            model, data = Model.load(place_of(folder, training.name) / WEIGHTS), task.data
+            if record.quick:
+                data = replace(data, x_test=data.x_test[:QUICK], y_test=data.y_test[:QUICK])
+            rows = _rows(data, model, repeats)
             record.add(FILE, *({"task": task.name, "seed": training.seed, **row} for row in rows))
 
 

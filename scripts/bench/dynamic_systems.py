@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 from types import MappingProxyType
 from typing import Any, final
 
@@ -14,7 +16,10 @@ from dynamic_search import best_dynamic, best_static, calibrated, space_of
 from nas import Architecture, Candidate, SearchSpace, load_space
 from nas.train import TrainConfig
 
-__all__ = ["OPTIONS", "OWN", "Training", "level_exits", "trainings"]
+__all__ = ["DONE", "OPTIONS", "OWN", "Training", "level_exits", "place_of", "trainings"]
+
+DONE = "done.json"
+CLOSE_POINTS = 0.3
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -76,13 +81,29 @@ def trainings(task: Task, folder: Path) -> Iterator[Training]:
         for level, architecture in enumerate(_levels(task, folder)):
             yield Training(f"static{level}", seed, architecture, _seeded(recipe, seed))
     for option in _options(task):
-        yield Training(option, 0, own, _seeded(recipe, 0, option), TEACHER if option == "teacher" else None)
+        teacher = TEACHER if option == "teacher" else None
+        for seed in range(task.seeds if _is_close(folder, option) else 1):
+            yield Training(option, seed, own, _seeded(recipe, seed, option), teacher)
     others = {**_peers(task), **_larger(task)}
     if OPTIONS[OWN]:
         yield Training("msdnet-ours", 0, _msdnet(task, REDUCED), _seeded(recipe, 0, OWN))
     for name, architecture in others.items():
         shorter = replace(recipe, epochs=2) if name == "lin_grow" else recipe
         yield Training(name, 0, architecture, shorter)
+
+
+def _is_close(folder: Path, option: str) -> bool:
+    """Whether an option is so near to the main run on validation, both of one seed, that others must tell."""
+    found = [place_of(folder, f"{name}-0") / DONE for name in (option, "ours")]
+    if not all(file.exists() for file in found):
+        return False
+    option_mean, own_mean = (100 * mean(json.loads(file.read_text())["val"]) for file in found)
+    return option_mean >= own_mean - CLOSE_POINTS
+
+
+def place_of(folder: Path, name: str) -> Path:
+    """Where a training keeps what it has."""
+    return folder / "networks" / name
 
 
 def _options(task: Task) -> list[str]:

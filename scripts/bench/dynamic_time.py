@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from dynamic_data import Task
-from dynamic_systems import OPTIONS, Training
-from dynamic_train import WEIGHTS, place_of
+from dynamic_systems import OPTIONS, Training, place_of
+from dynamic_train import WEIGHTS
 from record import Record
 
 from nas.bundle import IMAGE

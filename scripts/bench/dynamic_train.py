@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from dynamic_data import TASKS, Task
 from dynamic_search import TURN_S, UNFINISHED
-from dynamic_systems import Training, trainings
+from dynamic_systems import DONE, Training, place_of, trainings
 
 from nas import SearchSpace, load_space
 from nas.cascade import combined_logits
@@ -23,17 +23,13 @@ from nas.graph import Graph
 from nas.model import Model
 from nas.train import Epoch, fit, predict
 
-__all__ = ["DONE", "LOGITS", "WEIGHTS", "graph_of", "place_of"]
+__all__ = ["LOGITS", "WEIGHTS", "graph_of"]
 
-DONE, LOGITS, WEIGHTS = "done.json", "logits.npz", "model.safetensors"
+LOGITS, WEIGHTS = "logits.npz", "model.safetensors"
 
 
 class _TurnIsOverError(Exception):
     pass
-
-
-def place_of(folder: Path, name: str) -> Path:
-    return folder / "networks" / name
 
 
 def graph_of(training: Training) -> Graph:
