@@ -20,8 +20,10 @@ __all__ = ["Point", "Prices"]
 _STEPS = 100  # thresholds of an exit that are tried
 _SWEEPS = 10  # over all exits
 _HALVINGS = 40  # of the span of prices
-_LOWEST, _HIGHEST = 1e-9, 1e4  # prices of all that the last exit costs, in right answers; not 0, so that
-# of thresholds that are right as often the cheaper ones are found
+_LOWEST, _HIGHEST = 1e-9, 1e4
+"""Prices of all that the last exit costs, in right answers. Not 0, so that of thresholds that are right as
+often the cheaper ones are found."""
+
 _FILLS = 1000  # steps between two sets of thresholds
 _POLISHES = 3  # over all exits
 
