@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.budget import Budget
-from nas.bundle import Latency, Level, exit_segments
+from nas.bundle import Latency, Level
+from nas.cascade import CascadeCost
 from nas.data import Data
 from nas.graph import Graph
 from nas.latency import DeclaredEnergy, Target
@@ -120,6 +121,8 @@ def measured_exits(
 ) -> list[MeasuredLevel]:
     """Every exit of one model: accuracy, MACs and, given a target, latency and energy."""
     exits, (data, target, budget, energy) = range(len(graph.exits)), conditions
+    all_heads = runtime.bundle.model(name).readout.needs_all_heads
+    macs = CascadeCost.of_graph(graph).leaving([all_heads] * exits[-1])
     found = []
     for exit in exits:
         latency = (
@@ -129,7 +132,7 @@ def measured_exits(
             model=name,
             exit=exit,
             accuracy=_accuracy(answers.val[exit], data.y_val),
-            macs=_macs(graph, exit, all_heads=runtime.bundle.model(name).readout.needs_all_heads),
+            macs=round(macs[exit]),
             latency=latency,
             **declared_energy(latency, energy),
             keeps_budget=keeps_limit(latency, latency_limit(budget, exit, len(exits))) if latency else None,
@@ -140,13 +143,6 @@ def measured_exits(
 
 def _accuracy(answer: Prediction, labels: NDArray[np.integer]) -> float:
     return float((answer.labels == labels).mean())
-
-
-def _macs(graph: Graph, exit: int, *, all_heads: bool) -> int:
-    """Of what an exit runs: its trunks and its head, or all heads up to it."""
-    wanted = exit_segments(exit, range(exit) if all_heads else ())
-    parts = (part for part in graph.segments() if part.name in wanted)
-    return sum(graph.layers[position].macs for part in parts for position in part.nodes)
 
 
 def declared_energy(latency: Latency | None, declared: DeclaredEnergy | None) -> dict[str, Any]:
