@@ -8,6 +8,7 @@ from dynamic_curves import curve_of, systems_of
 from dynamic_systems import OPTIONS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from record import Record
 
 __all__ = ["plot"]
@@ -44,7 +45,7 @@ def plot(record: Record, task: str) -> str:
     axes[0].set_xlabel("milliseconds per image, one thread")
     axes[1].set_xlabel("million MACs per image")
     axes[0].set_ylabel("test accuracy, %")
-    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    axes[0].legend(frameon=False, fontsize=8, loc="best")
     figure.savefig(record.raw / f"{task}.png", dpi=DPI)
     return f"{task}.png"
 
@@ -53,6 +54,8 @@ def _draw(axes: Axes, record: Record, task: str, *, cost: str, unit: float) -> N
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
     axes.set_xscale("log")
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(FuncFormatter(lambda value, _: f"{value:g}"))
     groups: dict[str, list[tuple[float, float]]] = {}
     for system in systems_of(record, task):
         if system not in OPTIONS:
