@@ -32,6 +32,7 @@ from nas.search.sampler import SAMPLERS as SAMPLERS
 from nas.search.study import Study as Study
 from nas.search.trial import Front as Front
 from nas.search.trial import Trial as Trial
+from nas.search.warm_start import WarmStart as WarmStart
 
 __all__ = [
     "SAMPLERS",
@@ -55,6 +56,7 @@ __all__ = [
     "Study",
     "StudyRecord",
     "Trial",
+    "WarmStart",
     "hypervolume_curve",
     "hypervolume_share",
     "importances",

@@ -22,14 +22,15 @@ from record import ROOT, Record
 from nas.cascade import CascadeCost
 
 REPEATS = 5
+SEARCHERS = 2  # processes that search in one folder
 
 
 def prepare(task: Task, folder: Path) -> None:
     """All that needs many hours of two processors: searches, then trainings."""
     calibrated(task, folder)
-    run_jobs(
-        [Job("dynamic_search", (task.name, kind, str(folder)), done_file(folder, kind)) for kind in KINDS]
-    )
+    for kind in KINDS:
+        searcher = Job("dynamic_search", (task.name, kind, str(folder)), done_file(folder, kind))
+        run_jobs([searcher] * SEARCHERS)
     for _ in range(2):  # what the first trainings tell decides which options are tried with other seeds
         run_jobs(list(_trainings(task, folder)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from dynamic_data import TASKS, Task
 
 from nas import Architecture, SearchSpace, load_space
 from nas.latency import Calibration, LocalTarget, calibrate
-from nas.search import AnytimeEvaluation, CostRange, Maximize, Minimize, Study, Trial, read_study
+from nas.search import AnytimeEvaluation, CostRange, Maximize, Minimize, Study, Trial, WarmStart, read_study
 from nas.train import ShortTraining
 
 __all__ = [
@@ -32,10 +32,14 @@ __all__ = [
     "space_of",
 ]
 
-KINDS = {"dynamic": "search_spaces.anytime:space", "static": "search_spaces.anytime:static"}
+KINDS = {"static": "search_spaces.anytime:static", "dynamic": "search_spaces.anytime:space"}
+"""In the order in which they are made: the second begins with what the first has found."""
 TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
 UNFINISHED = 3  # code of a process whose job is to be begun again
 CALIBRATION = "latency.json"
+STARTS = 2  # networks without exits at which the search for exits begins
+DEEPER = ((0, 0, 1), (0, 1, 1), (1, 1, 1))
+"""Depth of each scale in the further passes with which it begins."""
 
 
 def space_of(kind: str, task: Task) -> SearchSpace:
@@ -58,24 +62,50 @@ def calibrated(task: Task, folder: Path) -> Calibration:
 def study_of(kind: str, task: Task, folder: Path) -> Study:
     """Both searches have the same trainings, some epochs by the recipe of the task.
 
-    That for exits minimizes time too, although one network is wanted: it looks at small ones and large ones,
-    instead of climbing the hill that it meets first.
+    That for exits begins where the other ended, with further passes behind its best small networks. It
+    minimizes time too, although one network is wanted: it looks at small ones and large ones, instead of
+    climbing the hill that it meets first.
     """
     times = calibrated(task, folder)
     training = ShortTraining(task.data, task.short_epochs, task.recipe)
-    given: Mapping[str, Any] = {
-        "dynamic": {
+    given: Mapping[str, Callable[[], dict[str, Any]]] = {
+        "dynamic": lambda: {
             "objectives": [Maximize("anytime_accuracy"), Minimize("latency_ms")],
             "evaluate": AnytimeEvaluation(training, CostRange.parse(task.times), times),
             "budget": task.budget,
+            "sampler": WarmStart(_starts(task, folder)),
         },
-        "static": {
+        "static": lambda: {
             "objectives": [Maximize("accuracy"), Minimize("latency_ms")],
             "evaluate": training,
             "budget": task.bound,
+            "sampler": "known-cost",
         },
     }
-    return Study(space_of(kind, task), folder / kind, costs={"latency_ms": times}, **given[kind])
+    return Study(space_of(kind, task), folder / kind, costs={"latency_ms": times}, **given[kind]())
+
+
+def _starts(task: Task, folder: Path) -> tuple[Architecture, ...]:
+    """The most accurate networks of one budget that are ready when an exit first is asked, made deeper."""
+    space, first = space_of("dynamic", task), CostRange.parse(task.times).low.bound
+    front = read_study(folder / "static").front.trials
+    small = [trial for trial in front if trial.values["latency_ms"] <= first]
+    best = sorted(small, key=_accuracy, reverse=True)[:STARTS]
+    return tuple(
+        space.architecture({**dict(trial.architecture.choices), **_passes(depths, count)})
+        for count in (2, 3)
+        for depths in DEEPER
+        for trial in best
+    )
+
+
+def _passes(depths: tuple[int, ...], count: int) -> dict[str, int]:
+    """Choices of a network with this many passes, all but the first of these depths."""
+    return {"passes": count} | {
+        f"pass{number}.scale{scale}.depth": depth
+        for number in range(1, count)
+        for scale, depth in enumerate(depths)
+    }
 
 
 def done_file(folder: Path, kind: str) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from nas.budget import Budget
 from nas.cost import Cost
+from nas.errors import SpaceError
 from nas.layers import conv, global_avg_pool, linear
 from nas.net import Feature, Net
 from nas.pareto import hypervolume
@@ -23,6 +24,7 @@ from nas.search import (
     Problem,
     Proposer,
     Trial,
+    WarmStart,
 )
 from nas.search.judge import Judge
 from nas.search.pool import Pool
@@ -30,7 +32,12 @@ from nas.space import Architecture, SearchSpace
 
 Enumerated = Callable[[SearchSpace], dict[str, Architecture]]
 
-PROPOSERS = [KnownCost(candidates=60), LocalSearch(first=5), Evolution(population=5, tournament=2)]
+PROPOSERS = [
+    KnownCost(candidates=60),
+    LocalSearch(first=5),
+    Evolution(population=5, tournament=2),
+    WarmStart((), LocalSearch(first=5)),
+]
 ERROR_AND_MACS = (Minimize("error"), Minimize("macs"))
 
 
@@ -199,3 +206,25 @@ def test_pool_draws_no_network_twice(space: SearchSpace, enumerated: Enumerated)
     for neighbor in Pool(problem, History((), (), frozenset()), Random(1)).neighbors(some, 5):
         both = {name: option for name, option in neighbor.architecture.choices if name in known}
         assert sum(option != known[name] for name, option in both.items()) == 1
+
+
+def test_a_warm_start_proposes_what_it_is_given_and_fits_then_what_another_proposes(
+    space: SearchSpace,
+) -> None:
+    small, large, wide = (
+        space.architecture({"depth": 1, "layer0.width": width, "layer0.kernel": 3}) for width in (2, 12, 8)
+    )
+    budget = f"macs<={Cost.of(space.graph(wide)).macs}"
+    starting = WarmStart((wide, large, small, wide), LocalSearch(first=1))
+    trials = searched(problem_of(space, budget=budget), starting, 4)
+    assert [trial.architecture for trial in trials[:2]] == [wide, small]
+    assert searched(problem_of(space, budget=budget), starting, 4) == trials
+    assert len(trials) == 4 and large not in [trial.architecture for trial in trials]
+
+
+def test_a_warm_start_from_another_space_is_an_error(space: SearchSpace) -> None:
+    foreign = SearchSpace(build, "tests:others").sample(Random(0))
+    with pytest.raises(
+        SpaceError, match=r"start from networks of tests:depths .* but got one of tests:others"
+    ):
+        WarmStart((foreign,)).propose(problem_of(space), History([], (), frozenset()), Random(0))
