@@ -62,15 +62,13 @@ def calibrated(task: Task, folder: Path) -> Calibration:
 def study_of(kind: str, task: Task, folder: Path) -> Study:
     """Both searches have the same trainings, some epochs by the recipe of the task.
 
-    That for exits begins where the other ended, with further passes behind its best small networks. It
-    minimizes time too, although one network is wanted: it looks at small ones and large ones, instead of
-    climbing the hill that it meets first.
+    That for exits begins where the other ended, with further passes behind its best small networks.
     """
     times = calibrated(task, folder)
     training = ShortTraining(task.data, task.short_epochs, task.recipe)
     given: Mapping[str, Callable[[], dict[str, Any]]] = {
         "dynamic": lambda: {
-            "objectives": [Maximize("anytime_accuracy"), Minimize("latency_ms")],
+            "objectives": [Maximize("anytime_accuracy")],
             "evaluate": AnytimeEvaluation(training, CostRange.parse(task.times), times),
             "budget": task.budget,
             "sampler": WarmStart(_starts(task, folder)),
