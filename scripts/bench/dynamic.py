@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dynamic_answers
 import dynamic_batch
+import dynamic_budgeted
 import dynamic_figures
 import dynamic_plot
 import dynamic_time
@@ -71,7 +72,8 @@ def main() -> None:
         found = dynamic_figures.figures(record, name, heads_share_pct(task, folder))
         headline |= {f"{name}_{figure}": value for figure, value in found.items()}
         parts += [f"## {name}", f"![Accuracy over cost]({dynamic_plot.plot(record, name)})"]
-        parts += [dynamic_figures.systems_table(record, name), dynamic_figures.ablation(record, name)]
+        parts += [dynamic_figures.systems_table(record, name), dynamic_budgeted.budgeted_table(record, name)]
+        parts += [dynamic_figures.ablation(record, name)]
     record.finish(headline, "\n\n".join(parts))
 
 
@@ -95,8 +97,10 @@ many points the networks of one budget are ahead at our levels, on the line thro
 of time; `_max` grants one standard error. `batch_speedup_ratio`: wall-clock speed-up of the test set in
 batches of 256 over the one predicted from the segments' times in such batches, the least over the budgets.
 `budget_error_*`: mean absolute deviation of what test images took from the budget; milliseconds are wall-
-clock, one image at a time. Options that teach exits are told beside the sum of their losses on the same
-seeds.
+clock, one image at a time. `budgeted_gap_*`: how many points ours is ahead of the line through the networks
+of one budget at what it spent on test images on average, by MACs or by wall-clock in the same runtime
+(`whole.csv`), one by one and in batches. Options that teach exits are told beside the sum of their losses on
+the same seeds.
 """
 
 if __name__ == "__main__":

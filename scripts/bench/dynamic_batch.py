@@ -1,10 +1,14 @@
-"""Thresholds solved from budgets, and the test set really run with them: one by one, in thinned batches."""
+"""Thresholds solved from budgets, and the test set really run with them: one by one, in thinned batches.
+
+Networks of one budget run it as they are, in the same runtime.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -24,62 +28,86 @@ from nas.model import Model
 from nas.runtime import Runtime, exit_predictions
 from nas.runtime.sessions import tensor_names
 
-__all__ = ["FILE", "collect"]
+__all__ = ["BUDGETS", "FILE", "WHOLE_FILE", "collect"]
 
 FILE = "budgets.csv"
+WHOLE_FILE = "whole.csv"
 BUDGETS = 5
 BATCH = 256
 QUICK = 1000  # test images of a quick run
-NAME = "ours"
+OTHERS = ("msdnet-0",)  # networks with exits that run beside ours
+NAME = "network"  # in a bundle
 TIMED = 500  # images of which the ways through the network are timed
 PASSES = 15
 Key = TypeVar("Key")
 
 
 def collect(record: Record, task: Task, trainings: Iterable[Training], folder: Path, *, repeats: int) -> None:
-    """One row per seed of the network with exits, metric and budget."""
-    done = {(row["task"], row["seed"]) for row in record.rows(FILE)}
+    """One row per network with exits, metric and budget; one per network of one budget."""
+    done = {
+        file: {(row["task"], row["system"], row["seed"]) for row in record.rows(file)}
+        for file in (FILE, WHOLE_FILE)
+    }
     for training in trainings:
-        if training.system == NAME and (task.name, str(training.seed)) not in done:
-            model, data = Model.load(place_of(folder, training.name) / WEIGHTS), task.data
-            if record.quick:
-                data = replace(data, x_test=data.x_test[:QUICK], y_test=data.y_test[:QUICK])
-            rows = _rows(data, model, repeats)
-            record.add(FILE, *({"task": task.name, "seed": training.seed, **row} for row in rows))
+        if training.system == "ours" or training.name in OTHERS:
+            file, rows_of = FILE, _rows
+        elif training.system.startswith("static"):
+            file, rows_of = WHOLE_FILE, _whole
+        else:
+            continue
+        if (task.name, training.system, str(training.seed)) in done[file]:
+            continue
+        model, data = Model.load(place_of(folder, training.name) / WEIGHTS), task.data
+        if record.quick:
+            data = replace(data, x_test=data.x_test[:QUICK], y_test=data.y_test[:QUICK])
+        named = {"task": task.name, "system": training.system, "seed": training.seed}
+        with _exported(model, data) as runtime:
+            found = rows_of(data, model, runtime, repeats)
+            record.add(file, *({**named, "network": training.architecture.id[:12], **row} for row in found))
 
 
-def _rows(data: Data, model: Model, repeats: int) -> list[dict[str, object]]:
+@contextmanager
+def _exported(model: Model, data: Data) -> Iterator[Runtime]:
     with tempfile.TemporaryDirectory() as place:
         settings = ExportConfig(fused=False)
-        runtime = Runtime(export({NAME: model}, Path(place) / "bundle", data=data, config=settings))
-        val, test = (
-            Validation.of_answers(exit_predictions(runtime, NAME, images), labels, _readout(runtime))
-            for images, labels in ((data.x_val, data.y_val), (data.x_test, data.y_test))
-        )
-        macs = CascadeCost.of_graph(model.graph)
-        times, batched = _path_times(runtime, data.x_val), _batch_times(runtime, data.x_test[:BATCH])
-        rows = []
-        for costs in (macs, times):
-            for budget in spread_budgets(val, costs, BUDGETS):
-                cascade = cost_within(val, costs, budget)
-                other = cascade_at(test, costs, cascade.thresholds)
-                rows.append(
-                    {
-                        "metric": costs.metric,
-                        "budget": budget,
-                        "val_cost": round(float(cascade.cost), 6),
-                        "margin": round(cascade.margin, 6),
-                        "test_cost": round(other.cost, 6),
-                        "val_accuracy": round(cascade.accuracy, 5),
-                        "test_accuracy": round(other.accuracy, 5),
-                        "exit": cascade.exit,
-                        "shares": " ".join(f"{share:.4f}" for share in other.shares),
-                        "macs_speedup": round(_speedup(macs, cascade, test), 4),
-                        "batch_speedup_predicted": round(_speedup(batched, cascade, test), 4),
-                        **_run(runtime, cascade, data.x_test, repeats),
-                    }
-                )
-        return rows
+        yield Runtime(export({NAME: model}, Path(place) / "bundle", data=data, config=settings))
+
+
+def _whole(data: Data, model: Model, runtime: Runtime, repeats: int) -> list[dict[str, object]]:
+    level = Level(model=NAME, exit=len(model.graph.exits) - 1, accuracy=0, macs=0)
+    parts = {"single_ms": _singles(data.x_test), "batch_ms": _batches(data.x_test)}
+    return [_per_image({name: _run(runtime, each, level) for name, each in parts.items()}, data, repeats)]
+
+
+def _rows(data: Data, model: Model, runtime: Runtime, repeats: int) -> list[dict[str, object]]:
+    val, test = (
+        Validation.of_answers(exit_predictions(runtime, NAME, images), labels, _readout(runtime))
+        for images, labels in ((data.x_val, data.y_val), (data.x_test, data.y_test))
+    )
+    macs = CascadeCost.of_graph(model.graph)
+    times, batched = _path_times(runtime, data.x_val), _batch_times(runtime, data.x_test[:BATCH])
+    rows: list[dict[str, object]] = []
+    for costs in (macs, times):
+        for budget in spread_budgets(val, costs, BUDGETS):
+            cascade = cost_within(val, costs, budget)
+            other = cascade_at(test, costs, cascade.thresholds)
+            rows.append(
+                {
+                    "metric": costs.metric,
+                    "budget": budget,
+                    "val_cost": round(float(cascade.cost), 6),
+                    "margin": round(cascade.margin, 6),
+                    "test_cost": round(other.cost, 6),
+                    "val_accuracy": round(cascade.accuracy, 5),
+                    "test_accuracy": round(other.accuracy, 5),
+                    "exit": cascade.exit,
+                    "shares": " ".join(f"{share:.4f}" for share in other.shares),
+                    "macs_speedup": round(_speedup(macs, cascade, test), 4),
+                    "batch_speedup_predicted": round(_speedup(batched, cascade, test), 4),
+                    **_cascade_times(runtime, cascade, data, repeats),
+                }
+            )
+    return rows
 
 
 def _readout(runtime: Runtime) -> Readout:
@@ -89,12 +117,11 @@ def _readout(runtime: Runtime) -> Readout:
 def _path_times(runtime: Runtime, images: NDArray[np.uint8]) -> CascadeCost:
     """Milliseconds of one image in the form in which it will run, Python around the segments included."""
     exits = range(runtime.bundle.model(NAME).exits)
-    singles = [image[None] for image in images[:TIMED]]
+    singles = _singles(images[:TIMED])
 
     def path(exit: int, *, asks: bool) -> Callable[[], object]:
         limits = tuple(1.0 if asks and k < exit else 2.0 for k in exits[:-1])
-        level = Level(model=NAME, exit=exit, accuracy=0, macs=0, thresholds=limits)
-        return lambda: [runtime.run(single, level) for single in singles]
+        return _run(runtime, singles, Level(model=NAME, exit=exit, accuracy=0, macs=0, thresholds=limits))
 
     calls = {(exit, asks): path(exit, asks=asks) for exit in exits for asks in (False, True)}
     least = _least_in_turn(calls, PASSES)
@@ -127,25 +154,36 @@ def _speedup(costs: CascadeCost, cascade: Cascade, test: Validation) -> float:
     return float(whole / cascade_at(test, costs, cascade.thresholds).cost)
 
 
-def _run(runtime: Runtime, cascade: Cascade, images: NDArray[np.uint8], repeats: int) -> dict[str, object]:
+def _cascade_times(runtime: Runtime, cascade: Cascade, data: Data, repeats: int) -> dict[str, object]:
     """Wall-clock of the whole set: one by one with thresholds, and in batches with and without."""
-    last = runtime.bundle.model(NAME).exits - 1
-    whole = Level(model=NAME, exit=last, accuracy=0, macs=0)
+    whole = Level(model=NAME, exit=runtime.bundle.model(NAME).exits - 1, accuracy=0, macs=0)
     level = Level(model=NAME, exit=cascade.exit, accuracy=0, macs=0, thresholds=cascade.thresholds)
-    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    singles = [image[None] for image in images]
-
-    def run(parts: list[NDArray[np.uint8]], at: Level) -> Callable[[], object]:
-        return lambda: [runtime.run(part, at) for part in parts]
-
+    batches = _batches(data.x_test)
     calls = {
-        "single_ms": run(singles, level),
-        "batch_ms": run(batches, level),
-        "whole_ms": run(batches, whole),
+        "single_ms": _run(runtime, _singles(data.x_test), level),
+        "batch_ms": _run(runtime, batches, level),
+        "whole_ms": _run(runtime, batches, whole),
     }
-    least = _least_in_turn(calls, repeats)
-    found = {name: round(1e3 * seconds / len(images), 6) for name, seconds in least.items()}
+    found = _per_image(calls, data, repeats)
     return {**found, "batch_speedup": round(found["whole_ms"] / found["batch_ms"], 4)}
+
+
+def _singles(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    return [image[None] for image in images]
+
+
+def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+
+
+def _run(runtime: Runtime, parts: list[NDArray[np.uint8]], level: Level) -> Callable[[], object]:
+    return lambda: [runtime.run(part, level) for part in parts]
+
+
+def _per_image(calls: Mapping[str, Callable[[], object]], data: Data, repeats: int) -> dict[str, float]:
+    """Milliseconds of an image of the test set that each of these runs through."""
+    least = _least_in_turn(calls, repeats)
+    return {name: round(1e3 * seconds / len(data.x_test), 6) for name, seconds in least.items()}
 
 
 def _least_in_turn(calls: Mapping[Key, Callable[[], object]], repeats: int) -> dict[Key, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import dynamic_batch
 import numpy as np
+from dynamic_budgeted import budget_rows, budgeted_figures, rivals_of
 from dynamic_curves import Curve, curve_of, isotonic, resampled, standard_errors, systems_of
 from dynamic_systems import OPTIONS, OWN, level_exits
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ def figures(record: Record, task: str, heads_share_pct: float) -> dict[str, floa
         "static_gap_max_raw": max(gap for _, gap, _ in static),
         "static_gap_mean": float(np.mean([gap for _, gap, _ in static])),
         **_budgets(record, task),
+        **budgeted_figures(record, task),
         "heads_share_pct": heads_share_pct,
     }
     return {name: None if value is None else round(value, 3) for name, value in found.items()}
@@ -58,9 +59,7 @@ def static_gaps(record: Record, task: str, own: Curve, cost: str) -> list[tuple[
 
     Between networks of one budget the line over the logarithm of the cost counts, which is in their favor.
     """
-    rivals = [
-        curve_of(record, task, system) for system in systems_of(record, task) if system.startswith("static")
-    ]
+    rivals = rivals_of(record, task)
     rivals.sort(key=lambda rival: rival.costs(cost)[-1])
     costs = np.log([rival.costs(cost)[-1] for rival in rivals])
     exits = list(level_exits(len(own.macs)))
@@ -97,18 +96,21 @@ def _reached(
 
 
 def _budgets(record: Record, task: str) -> dict[str, float]:
-    rows = [row for row in record.rows(dynamic_batch.FILE) if row["task"] == task]
+    by_metric = {metric: budget_rows(record, task, "ours", metric) for metric in ("macs", "latency_ms")}
 
     def error(metric: str, spent: str) -> float:
-        found = [abs(float(row[spent]) / float(row["budget"]) - 1) for row in rows if row["metric"] == metric]
+        found = [
+            abs(float(row[spent]) / float(row["budget"]) - 1) for rows in by_metric[metric] for row in rows
+        ]
         return 100 * float(np.mean(found))
 
-    ratios: dict[str, list[float]] = {}
-    for place, row in enumerate(rows):
-        key = f"{row['metric']} {place % dynamic_batch.BUDGETS}"
-        ratios.setdefault(key, []).append(float(row["batch_speedup"]) / float(row["batch_speedup_predicted"]))
+    ratios = [
+        np.mean([float(row["batch_speedup"]) / float(row["batch_speedup_predicted"]) for row in rows])
+        for budgets in by_metric.values()
+        for rows in budgets
+    ]
     return {
-        "batch_speedup_ratio": min(float(np.mean(each)) for each in ratios.values()),
+        "batch_speedup_ratio": float(min(ratios)),
         "budget_error_macs_pct": error("macs", "test_cost"),
         "budget_error_ms_pct": error("latency_ms", "single_ms"),
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dynamic_batch
 import numpy as np
+from dynamic_budgeted import budget_rows
 from dynamic_curves import curve_of, systems_of
 from dynamic_systems import OPTIONS
 from matplotlib.axes import Axes
@@ -67,15 +67,18 @@ def _draw(axes: Axes, record: Record, task: str, *, cost: str, unit: float) -> N
         look = {"color": COLORS.get(name, "#999999"), "linewidth": 2.2 if name == "ours" else 1.3}
         costs, accuracies = zip(*sorted(points), strict=True)
         axes.plot(costs, accuracies, "o-", markersize=4, label=LABELS.get(name, name), **look)
-    spent, bought = _batches(record, task, cost)
-    look = {"color": COLORS["ours"], "linewidth": 1.5, "label": "ours: each image where an exit is sure"}
-    axes.plot(spent / unit, bought, "s--", markersize=4, **look)
+    for system, label in (("ours", "ours: each image where an exit is sure"), ("msdnet", "MSDNet: the same")):
+        spent, bought = _batches(record, task, system, cost)
+        look = {"color": COLORS[system], "linewidth": 1.5, "label": label}
+        axes.plot([each / unit for each in spent], bought, "s--", markersize=4, **look)
 
 
-def _batches(record: Record, task: str, cost: str) -> tuple[np.ndarray, np.ndarray]:
+def _batches(record: Record, task: str, system: str, cost: str) -> tuple[list[float], list[float]]:
     """Mean over seeds of what budgets buy, in wall-clock milliseconds or in MACs."""
     metric, column = ("latency_ms", "single_ms") if cost == "ms" else ("macs", "test_cost")
-    rows = [row for row in record.rows(dynamic_batch.FILE) if (row["task"], row["metric"]) == (task, metric)]
-    pairs = np.array([(float(row[column]), 100 * float(row["test_accuracy"])) for row in rows])
-    spent, bought = pairs.reshape(-1, dynamic_batch.BUDGETS, 2).mean(axis=0).T
-    return spent, bought
+    budgets = budget_rows(record, task, system, metric)
+    spent, bought = (
+        [float(np.mean([float(row[name]) for row in rows])) for rows in budgets]
+        for name in (column, "test_accuracy")
+    )
+    return spent, [100 * accuracy for accuracy in bought]
