@@ -4,7 +4,8 @@ The first pass is a small network; every further one deepens its features at eac
 scale has found anew, and answers better. So the first exit has coarse features, as in MSDNet
 (https://arxiv.org/abs/1703.09844), but features are added up instead of joined, with blocks and channels of
 each scale to choose: few wide convolutions instead of many narrow ones, which runtimes compute faster.
-`static` is the same with one pass: networks that are trained for one budget each.
+`static` is the same with one pass, `whole` with the last exit alone: networks that are trained for one
+budget each.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nas.layers import activation, avg_pool, conv_norm_act
 from search_spaces.chain import COARSEST, HEADS, early_head, repeat
 from search_spaces.families import FAMILIES
 
-__all__ = ["build", "space", "static"]
+__all__ = ["build", "space", "static", "whole"]
 
 BLOCKS = ("standard", "bottleneck", "inverted", "low_rank", "xception")
 WIDTHS = ((16, 24, 32), (32, 48, 64), (48, 64, 96, 128))
@@ -40,7 +41,12 @@ class Scale(NamedTuple):
 
 
 def build(
-    net: Net, input_shape: Shape = (3, 32, 32), num_classes: int = 10, *, passes: tuple[int, ...] = PASSES
+    net: Net,
+    input_shape: Shape = (3, 32, 32),
+    num_classes: int = 10,
+    *,
+    passes: tuple[int, ...] = PASSES,
+    early: bool = True,
 ) -> None:
     halvings = sum(math.ceil(min(input_shape[1:]) / (1 << done)) >= COARSEST for done in (1, 2, 3))
     halves_first = bool(halvings) and net.choice("stem_stride", 1, 2) == 2
@@ -55,12 +61,13 @@ def build(
             scales.append(_ask_scale(net, widths, stride=1 + halved))
     features = _first_pass(net, x, scales)
     kind = net.choice("head", *HEADS[1:])
-    net.exit(early_head, features[-1], kind=kind, num_classes=num_classes)
     count = net.choice("passes", *passes) if len(passes) > 1 else passes[0]
-    for number in range(1, count):
-        with net.scope(f"pass{number}"):
-            features = _further_pass(net, features, scales)
-        net.exit(early_head, features[-1], kind=kind, num_classes=num_classes)
+    for number in range(count):
+        if number:
+            with net.scope(f"pass{number}"):
+                features = _further_pass(net, features, scales)
+        if early or number == count - 1:
+            net.exit(early_head, features[-1], kind=kind, num_classes=num_classes)
 
 
 def _ask_scale(net: Net, widths: tuple[int, ...], *, stride: int) -> Scale:
@@ -110,3 +117,4 @@ def _join(x: Feature, finer: Feature, *, stride: int, name: str = "join") -> Fea
 
 space = SearchSpace(build)
 static = SearchSpace(partial(build, passes=(1,)), "search_spaces.anytime:static")
+whole = SearchSpace(partial(build, early=False), "search_spaces.anytime:whole")

@@ -36,7 +36,9 @@ def build(net: Net, input_shape: Shape = (3, 32, 32), num_classes: int = 10) -> 
         x = activation(batch_norm(x) if norm else x)
         x = max_pool(x, stride=pool_stride) if pool_stride > 1 else x
     stages = [_stage(net, channels, late_pool=version == "1.0", norm=norm) for channels in CHANNELS]
-    x, *summary = run_stages(net, x, stages, strides=strides, num_classes=num_classes)
+    x, *summary = run_stages(
+        net, x, stages, strides=strides, num_classes=num_classes, summary_channels=(16, 32)
+    )
     if net.choice("classifier", "linear", "conv") == "linear":
         net.exit(classifier, x, *summary, num_classes=num_classes)
     else:

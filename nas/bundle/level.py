@@ -167,7 +167,8 @@ def check_level(level: Level, exits: int, where: str = "a level") -> None:
 def _check_shares(shares: Sequence[float], level: Level, exits: int, where: str) -> None:
     if level.thresholds is None:
         raise fields.broken(where, "have shares with thresholds only, but has shares alone")
-    if len(shares) != exits or abs(sum(shares) - 1) > _ROUNDING or any(shares[level.exit + 1 :]):
+    adds_up = len(shares) == exits and abs(sum(shares) - 1) <= _ROUNDING
+    if not adds_up or not all(0 <= share <= 1 for share in shares) or any(shares[level.exit + 1 :]):
         rule = f"have a share for each of {exits} exits, which add up to 1, and 0 behind its own exit"
         raise fields.broken(f"{where}.shares", f"{rule}, but has {fields.short(list(shares))}")
     if any(share and limit > 1 for share, limit in zip(shares[: level.exit], level.thresholds, strict=False)):

@@ -19,6 +19,8 @@ from nas.cascade.thresholds import accuracy_reaching as accuracy_reaching
 from nas.cascade.thresholds import cascade_at as cascade_at
 from nas.cascade.thresholds import cost_within as cost_within
 from nas.cascade.validation import Validation as Validation
+from nas.cascade.validation import image_weights as image_weights
+from nas.cascade.validation import weighted_share as weighted_share
 
 __all__ = [
     "BudgetPoint",
@@ -38,6 +40,8 @@ __all__ = [
     "falling_shares",
     "first_right",
     "fitted_temperature",
+    "image_weights",
     "spread_budgets",
+    "weighted_share",
     "with_temperatures",
 ]

@@ -102,7 +102,7 @@ def _confidence(readout: Readout, shares: _Floats, agreeing: _Floats, *, exits: 
     if readout.confidence == "entropy":
         logs = np.log(np.maximum(shares, np.finfo(np.float32).tiny))
         sure: _Floats = 1 + (shares * logs).sum(1) / np.log(max(2, classes))
-        return sure
+        return np.maximum(0.0, sure)  # which rounding may miss where all classes are alike
     ordered = np.sort(shares, axis=1)
     margin = readout.confidence == "margin" and classes > 1
     best: _Floats = ordered[:, -1] - (ordered[:, -2] if margin else 0)

@@ -35,8 +35,11 @@ class CascadeCost:
                 f"a network must have as many trunks as heads, but got {len(self.trunks)} and "
                 f"{len(self.heads)} costs; give one of each per exit"
             )
-        if not all(0 <= cost < np.inf for cost in (*self.trunks, *self.heads)):
-            raise SpaceError(f"costs must be at least 0 and finite, but got {self}; measure them again")
+        if not all(0 <= cost < np.inf for cost in (*self.trunks, *self.heads)) or not self.least:
+            raise SpaceError(
+                f"costs must be finite, at least 0, and more for the first exit, but got {self}; "
+                "measure them again"
+            )
 
     @classmethod
     def of_graph(cls, graph: Graph) -> Self:
@@ -59,6 +62,8 @@ class CascadeCost:
                 f"both paths must be measured for each exit, but got {len(alone)} and {len(asking)}; "
                 "measure the others"
             )
+        if not np.isfinite([*alone, *asking]).all():
+            raise SpaceError(f"costs must be finite, but got {alone} and {asking}; measure them again")
         before = np.maximum.accumulate(np.maximum(0.0, np.subtract(asking, alone)))  # heads before exit k
         told = [max(0.0, after - cost) for cost, after in pairwise(before)]
         heads = [min(head, one) for head, one in zip([*told, 0.0], alone, strict=True)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nas.cascade.cost import CascadeCost
 from nas.cascade.thresholds import SIGMAS, Cascade, cascade_at, cost_within
 from nas.cascade.validation import Validation
+from nas.errors import BudgetError
 
 __all__ = [
     "BudgetPoint",
@@ -37,6 +38,8 @@ def spread_budgets(
     validation: Validation, costs: CascadeCost, count: int, *, sigmas: float = SIGMAS
 ) -> tuple[float, ...]:
     """So many mean budgets at equal ratios, from above the first exit to what the best accuracy needs."""
+    if count < 1:
+        raise BudgetError(f"there must be at least 1 budget, but got {count}; ask for some")
     best = cost_within(validation, costs, math.inf, sigmas=sigmas)
     bounds = np.geomspace(costs.least, best.cost + best.margin, count + 1)[1:]
     return tuple(np.maximum(bounds, costs.least).tolist())  # rounding may end below
@@ -93,11 +96,15 @@ def falling_shares(
 def failure_prediction(answers: Validation, exit: int) -> float:
     """How often an exit is surer of what it gets right than of what it gets wrong, 0.5 by chance (AUROC).
 
-    This, and not calibration, decides what an early exit is worth (https://arxiv.org/abs/2508.21495).
+    This, and not calibration, decides what an early exit is worth (https://arxiv.org/abs/2508.21495). 1 where
+    all are right, 0.5 where none is.
     """
     right, sure = answers.right[:, exit], answers.confidence[:, exit]
-    good, bad = np.sort(sure[right]), sure[~right]
+    order = np.argsort(sure[right])
+    good, bad = sure[right][order], sure[~right]
     if not len(good) or not len(bad):
-        return 1.0
-    below = np.searchsorted(good, bad, side="left") + np.searchsorted(good, bad, side="right")
-    return float(1 - (below / 2).mean() / len(good))
+        return 1.0 if len(good) else 0.5
+    passed = np.append(0.0, np.cumsum(answers.weights[right][order]))  # weight of those less sure
+    below = passed[np.searchsorted(good, bad, side="left")] + passed[np.searchsorted(good, bad, side="right")]
+    weights = answers.weights[~right]
+    return float(1 - (below / 2) @ weights / (passed[-1] * weights.sum()))

@@ -88,11 +88,16 @@ class Prices:
                 break
         return self.point(limits)
 
-    def boundary(self, cheap: Callable[[Point], bool]) -> tuple[Point, Point]:
-        """The dearest thresholds found that are `cheap`, and the cheapest that are not, as near as they come.
+    def best_within(self, cheap: Callable[[Point], bool]) -> Point:
+        """The most accurate thresholds found that are `cheap`; the cheapest of all where none are."""
+        return self._polished(self._boundary(cheap)[0], cheap, _best)
 
-        Where even those at the lowest price are cheap, both are these.
-        """
+    def least_beyond(self, cheap: Callable[[Point], bool]) -> Point:
+        """The cheapest thresholds found that are not `cheap`; the best of all where all are."""
+        return self._polished(self._boundary(cheap)[1], lambda point: not cheap(point), _cheapest)
+
+    def _boundary(self, cheap: Callable[[Point], bool]) -> tuple[Point, Point]:
+        """Thresholds on both sides of it, as near as they come, or twice the same where all lie on one."""
         never, zeros = np.full(self.last, self._validation.never), np.zeros(self.last)
         unit = float(self._costs.leaving([False] * self.last)[-1])
         low, high = np.log(_LOWEST / unit), np.log(_HIGHEST / unit)
@@ -132,7 +137,7 @@ class Prices:
                 high, dear = middle, point
         # What lies between may be worse than where it began, for neither rises steadily.
         frugal, dear = max(start[0], frugal, key=_best), max(start[1], dear, key=_cheapest)
-        return self._polished(frugal, cheap, _best), self._polished(dear, lambda p: not cheap(p), _cheapest)
+        return frugal, dear
 
     def _polished(
         self, point: Point, fits: Callable[[Point], bool], key: Callable[[Point], tuple[float, float]]

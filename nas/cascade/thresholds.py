@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -63,8 +63,8 @@ def cost_within(
         return sigmas * point.deviation / math.sqrt(validation.images)
 
     prices = Prices(validation, costs)
-    point, _ = prices.boundary(lambda point: point.cost + margin(point) <= bound)
-    return _cascade(prices, point, margin(point))
+    point = prices.best_within(lambda point: point.cost + margin(point) <= bound)
+    return _closed(_cascade(prices, point, margin(point)))
 
 
 def accuracy_reaching(
@@ -82,14 +82,14 @@ def accuracy_reaching(
         return point.accuracy - _lower_bound(point.accuracy, validation.images, sigmas)
 
     prices = Prices(validation, costs)
-    _, point = prices.boundary(lambda point: point.accuracy - margin(point) < accuracy - _ROUNDING)
+    point = prices.least_beyond(lambda point: point.accuracy - margin(point) < accuracy - _ROUNDING)
     most = point.accuracy - margin(point)
     if most < accuracy - _ROUNDING:
         raise BudgetError(
             f"an accuracy must be within reach of the network, but the most that is sure is {most:.4f}, "
             f"{margin(point):.4f} below that on validation, and not {accuracy:.4f}; ask for less"
         )
-    return _cascade(prices, point, margin(point))
+    return _closed(_cascade(prices, point, margin(point)))
 
 
 def cascade_at(validation: Validation, costs: CascadeCost, thresholds: tuple[float, ...]) -> Cascade:
@@ -102,6 +102,15 @@ def cascade_at(validation: Validation, costs: CascadeCost, thresholds: tuple[flo
         raise BudgetError(f"{rule}{limit}, but got {thresholds}; give such ones")
     prices = Prices(validation, costs)
     return _cascade(prices, prices.point(np.array(thresholds, np.float64)), 0.0)
+
+
+def _closed(cascade: Cascade) -> Cascade:
+    """The same, with no image that goes on behind the exit where all of validation have left."""
+    if cascade.exit == len(cascade.thresholds):
+        return cascade
+    thresholds = list(cascade.thresholds)
+    thresholds[cascade.exit] = 0.0
+    return replace(cascade, thresholds=tuple(thresholds))
 
 
 def _lower_bound(share: float, count: float, sigmas: float) -> float:

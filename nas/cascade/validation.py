@@ -14,9 +14,8 @@ from nas.bundle import Readout
 from nas.cascade.answer import exit_answers
 from nas.errors import DataError
 
-__all__ = ["Validation"]
+__all__ = ["Validation", "image_weights", "weighted_share"]
 
-_DIGITS = 12
 _UNEVEN = 10  # images of the most frequent class for each of the rarest, from which on it is said
 
 
@@ -77,15 +76,20 @@ class Validation:
 
         Errors call the images by their `name`. That classes are uneven is said of those for validation only.
         """
+        if not answers:
+            raise DataError(
+                "there must be answers of at least one exit, but got none; give those of all exits"
+            )
         patient = readout.confidence == "patience"
         classes = answers[0].logits.shape[1]
+        weights = image_weights(labels, classes, class_shares, name=name)
         _check_images(labels, len(answers), classes=classes, name=name)
         if class_shares is None and name == "validation":
             _warn_if_uneven(labels, classes)
         return cls(
             confidence=np.stack([answer.confidence for answer in answers], axis=1).astype(np.float64),
             right=np.stack([answer.logits.argmax(axis=1) == labels for answer in answers], axis=1),
-            weights=_weights(labels, classes, class_shares),
+            weights=weights,
             asks_all=readout.needs_all_heads or patient,
             never=1.0 if patient else 2.0,  # an exit that is not asked would not count as one that agrees
         )
@@ -105,11 +109,24 @@ class Validation:
         return tuple(map(self.share, self.right.T))
 
     def share(self, right: NDArray[np.bool_]) -> float:
-        """Of the images for which it is true, (N,); rounded, so that all of them are 1."""
-        return round(float(self.weights @ right), _DIGITS)
+        """Of the images for which it is true, (N,)."""
+        return weighted_share(self.weights, right)
+
+
+def weighted_share(weights: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Of images whose weights (N,) add up to 1, those for which it is true, (N,).
+
+    Of images that count alike it is their number over all, whatever the sum of weights would round to: equal
+    numbers are equal shares.
+    """
+    if (weights == weights[0]).all():
+        return float(right.mean())
+    return min(1.0, float(weights @ right))
 
 
 def _check_heads(heads: Sequence[NDArray[np.float32]], labels: NDArray[np.integer]) -> None:
+    if not heads:
+        raise DataError("there must be logits of at least one head, but got none; give those of all heads")
     count, classes = heads[0].shape
     if len(labels) != count or any(head.shape != (count, classes) for head in heads):
         shapes = [head.shape for head in heads]
@@ -147,20 +164,29 @@ def _warn_if_uneven(labels: NDArray[np.integer], classes: int) -> None:
         )
 
 
-def _weights(
-    labels: NDArray[np.integer], classes: int, shares: Sequence[float] | None
+def image_weights(
+    labels: NDArray[np.integer],
+    classes: int,
+    shares: Sequence[float] | None = None,
+    *,
+    name: str = "validation",
 ) -> NDArray[np.float64]:
-    counts = np.bincount(labels, minlength=classes)
+    """How much each image counts, (N,), so that each class has its share; all alike without shares."""
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise DataError(
+            f"{name} labels must be from 0 to {classes - 1}, but go from {labels.min()} to {labels.max()}; "
+            "give those of the network's classes"
+        )
     if shares is None:
         return np.full(len(labels), 1 / len(labels))
-    wanted = np.asarray(shares, np.float64)
+    counts, wanted = np.bincount(labels, minlength=classes), np.asarray(shares, np.float64)
     if wanted.shape != (classes,) or not (wanted >= 0).all() or not 0 < wanted.sum() < np.inf:
         raise DataError(
             f"class_shares must be a number of at least 0 for each of {classes} classes, but got {shares}; "
             "give such ones"
         )
     if missing := np.flatnonzero((wanted > 0) & (counts == 0)).tolist():
-        rule = "a class with a share must have validation images"
+        rule = f"a class with a share must have {name} images"
         raise DataError(f"{rule}, but class {missing[0]} has none; keep some")
     each = wanted / wanted.sum() / np.maximum(counts, 1)
     weights: NDArray[np.float64] = each[labels]

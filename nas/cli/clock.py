@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 from nas.cli.calibrate import measuring
 from nas.cli.job import CALIBRATION_FILE, Job
 from nas.cli.output import say
+from nas.errors import StudyError
 
 if TYPE_CHECKING:
     from nas.latency import Calibration, Target
@@ -36,6 +37,11 @@ class Clock:
         target = open_target(job.target, threads=job.threads, tell=say)
         kept = arguments.out / CALIBRATION_FILE
         path = arguments.calibration or (kept if kept.exists() else None)
+        if job.anytime and path and kept.exists() and path.read_bytes() != kept.read_bytes():
+            raise StudyError(
+                "a search with --anytime must keep its calibration, by which its networks are compared, but "
+                f"got {path}; leave it out, or search in another folder"
+            )
         if path is None:
             *_, measured = measuring(space, target, seconds=arguments.calibrate)
             return Clock(target, Calibration.of(space, target.identity, measured), is_fresh=True)

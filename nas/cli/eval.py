@@ -58,7 +58,7 @@ def execute(arguments: Namespace) -> None:
             evaluate_exits(
                 runtime,
                 model.name,
-                _costs(model),
+                _costs(model, run.record.settings.space),
                 data,
                 budgets=arguments.budgets,
                 examples=arguments.examples,
@@ -97,12 +97,18 @@ def _chosen(bundle: Bundle, name: str | None) -> list[BundleModel]:
     return models
 
 
-def _costs(model: BundleModel) -> CascadeCost:
-    """MACs of the network that the bundle says the model is."""
+def _costs(model: BundleModel, space: str) -> CascadeCost:
+    """MACs of the network that the bundle says the model is, which must be of the run's space."""
     if not model.architecture:
         raise BundleError(
             f"a model must say its architecture to be counted, but {model.name!r} does not; "
             "export it with nas export, or give architectures to export()"
         )
     architecture = Architecture.from_json(model.architecture)
-    return CascadeCost.of_graph(load_search_space(architecture.space).graph(architecture))
+    graph = load_search_space(space).graph(architecture)
+    if graph.id != model.id:
+        raise BundleError(
+            f"a model must be the network that {space} builds of its choices, but {model.name!r} is not: the "
+            "space has changed since; export it again"
+        )
+    return CascadeCost.of_graph(graph)

@@ -21,11 +21,18 @@ def say(text: str) -> None:
 @contextmanager
 def saying_warnings() -> Iterator[None]:
     """Say what the library warns of inside in one line each, without the places in its code."""
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for text in dict.fromkeys(str(warning.message) for warning in found if warning.category is UserWarning):
-        say(text)
+    found: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always", UserWarning)
+            yield
+    finally:
+        own = [warning for warning in found if warning.category is UserWarning]
+        for text in dict.fromkeys(str(warning.message) for warning in own):
+            say(text)
+        for other in found:
+            if other not in own:
+                warnings.showwarning(other.message, other.category, other.filename, other.lineno)
 
 
 def write_json(values: object) -> None:

@@ -39,6 +39,7 @@ from nas.cli.output import say
 from nas.cli.progress import LiveLine
 from nas.data import Data, load_data
 from nas.errors import StudyError, TrainingError
+from nas.metric import METRICS
 
 if TYPE_CHECKING:
     from nas.search import Study, StudyRecord, Trial
@@ -224,8 +225,16 @@ def _new_sought(given: Mapping[str, Any]) -> dict[str, Any]:
     budget = Budget.parse(given.get("budget", ""))
     cost = "latency_ms" if any(limit.metric == "latency_ms" for limit in budget.limits) else "macs"
     objectives = (Maximize("accuracy"), Minimize(cost))
-    sought = {**SOUGHT, "objectives": (Maximize(ANYTIME),) if given.get("anytime") else objectives}
-    return sought | {name: given[name] for name in SOUGHT if name in given}
+    sought: dict[str, Any] = {
+        **SOUGHT,
+        "objectives": (Maximize(ANYTIME),) if given.get("anytime") else objectives,
+    }
+    sought |= {name: given[name] for name in SOUGHT if name in given}
+    metrics = [objective.metric for objective in given.get("objectives", sought["objectives"])]
+    if (ANYTIME in metrics) != bool(given.get("anytime")):
+        rule = f"{ANYTIME} must be an objective with --anytime, and only then"
+        raise StudyError(f"{rule}, but one stands without the other; give both")
+    return sought
 
 
 def _new_data(given: Mapping[str, Any], seed: int) -> Data:
@@ -254,6 +263,11 @@ def _evaluation(job: Job, data: Data, clock: Clock | None) -> Evaluate:
         return training
     costs = CostRange.parse(job.anytime)
     timed = clock.calibration if clock and costs.metric == "latency_ms" else None
+    if timed is None and not METRICS[costs.metric].counted:
+        raise StudyError(
+            f"a range of costs must be of latency or of what is counted, but is of {costs.metric}; give "
+            "milliseconds, of which energy is a function"
+        )
     return AnytimeEvaluation(training, costs, timed)
 
 

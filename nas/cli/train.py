@@ -23,6 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from nas.cascade import CascadeCost
 from nas.cli.arguments import add_folder, add_json, positive
 from nas.cli.job import (
     NETWORK_FILE,
@@ -34,7 +35,6 @@ from nas.cli.job import (
 )
 from nas.cli.output import write_json, write_table
 from nas.cli.progress import LiveLine
-from nas.cost import Cost
 from nas.errors import StudyError
 from nas.files import save_json
 from nas.report.tables import Table
@@ -102,8 +102,8 @@ def execute(arguments: Namespace) -> None:
         pending = [folder for folder, network in found.items() if "exits" not in network]
         for number, folder in enumerate(pending):
             _make_ready(folder, found[folder], line)
-            tell = _reporter(line, (folder.name, number, len(pending)), config)
-            found[folder] = _train(folder, found[folder], (data, config, teacher), tell)
+            tell = _reporter(line, folder.name, number=number, networks=len(pending), config=config)
+            found[folder] = _train(folder, found[folder], data, config=config, teacher=teacher, tell=tell)
     networks = list(found.values())
     save_json(run.models / SELECTION_FILE, {"networks": [network["name"] for network in networks]})
     if arguments.json:
@@ -187,9 +187,10 @@ def _make_ready(folder: Path, network: dict[str, Any], line: LiveLine) -> None:
     save_json(folder / NETWORK_FILE, network)
 
 
-def _reporter(line: LiveLine, place: tuple[str, int, int], config: TrainConfig) -> Callable[[Epoch], None]:
-    """Shows the epochs of a network, given its name, its number and how many there are."""
-    name, number, networks = place
+def _reporter(
+    line: LiveLine, name: str, *, number: int, networks: int, config: TrainConfig
+) -> Callable[[Epoch], None]:
+    """Shows the epochs of a network, given its number and how many there are."""
 
     def tell(epoch: Epoch) -> None:
         done = number * config.epochs + epoch.number + 1
@@ -201,22 +202,26 @@ def _reporter(line: LiveLine, place: tuple[str, int, int], config: TrainConfig) 
 def _train(
     folder: Path,
     network: dict[str, Any],
-    given: tuple[Data, TrainConfig, Model | None],
+    data: Data,
+    *,
+    config: TrainConfig,
+    teacher: Model | None,
     tell: Callable[[Epoch], None],
 ) -> dict[str, Any]:
     """Train one network in its folder; its exits are described last, when all the rest is there."""
     from nas.model import Model
     from nas.train import fit
 
-    data, config, teacher = given
     architecture = Architecture.from_json(network["architecture"])
     graph = load_search_space(architecture.space).graph(architecture)
     model = Model(graph, seed=config.seed)
     checkpoint = folder / "checkpoint.safetensors"
     history = fit(model, data, config, teacher=teacher, checkpoint=checkpoint, on_epoch=tell)
     model.save(folder / WEIGHTS_FILE)
+    asked = [config.readout.needs_all_heads] * (len(graph.exits) - 1)
+    macs = CascadeCost.of_graph(graph).leaving(asked)
     exits = [
-        {"exit": exit, "macs": Cost.of(graph, exit).macs, "accuracy": accuracy}
+        {"exit": exit, "macs": round(macs[exit]), "accuracy": accuracy}
         for exit, accuracy in enumerate(history.accuracies)
     ]
     save_json(folder / NETWORK_FILE, network | {"exits": exits})

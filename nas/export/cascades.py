@@ -31,11 +31,11 @@ def cascade_levels(
     Their mean budgets lie at equal ratios between the first exit and what the best accuracy needs, in
     milliseconds given a target, else in MACs. Thresholds that were found for a smaller budget are left out.
     """
-    name, (data, target, _, _) = exits[0].level.model, conditions
+    name, data, target = exits[0].level.model, conditions.data, conditions.target
     readout = runtime.bundle.model(name).readout
     shares = config.class_shares
     val = Validation.of_answers(answers.val, data.y_val, readout, class_shares=shares)
-    test = Validation.of_answers(answers.test, data.y_test, readout, name="test")
+    test = Validation.of_answers(answers.test, data.y_test, readout, class_shares=shares, name="test")
     macs = CascadeCost.of_graph(graph)
     known = {Way(name, exit): found.level.measured for exit, found in enumerate(exits) if target}
     times = WayTimes(target, runtime.bundle, name, seconds=SECONDS_PER_EXIT, known=known) if target else None

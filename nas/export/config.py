@@ -27,6 +27,7 @@ class ExportConfig:
     cascades: int = 0
     """Levels of each network with thresholds solved from mean budgets between its exits."""
     class_shares: tuple[float, ...] | None = None
-    """Of each class on the device, for which thresholds are solved; as in the validation images if None."""
+    """Of each class on the device, for which accuracies are told and thresholds are solved; as in the images
+    if None."""
     governor: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """How a device is to choose among the levels, as `nas.runtime.Governor.to_json` gives it."""

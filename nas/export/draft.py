@@ -104,7 +104,7 @@ class Draft:
         conditions, found = Conditions(self._data, target, budget, energy), list[MeasuredLevel]()
         for name, graph in self._graphs.items():
             self._tell(f"measuring {name}")
-            answers = Answers.of(runtime, name, self._data)
+            answers = Answers.of(runtime, name, self._data, self._config.class_shares)
             exits = measured_exits(runtime, name, graph, answers=answers, conditions=conditions)
             found += exits
             if self._config.cascades and len(exits) > 1:

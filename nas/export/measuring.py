@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nas.budget import Budget
 from nas.bundle import Latency, Level
-from nas.cascade import CascadeCost
+from nas.cascade import CascadeCost, image_weights, weighted_share
 from nas.data import Data
 from nas.graph import Graph
 from nas.latency import DeclaredEnergy, Target
@@ -101,14 +98,24 @@ class Conditions(NamedTuple):
 
 @final
 class Answers(NamedTuple):
-    """What every exit of an exported network answers, all heads before it asked."""
+    """What every exit of an exported network answers, all heads before it asked, and how often right."""
 
     val: tuple[Prediction, ...]
     test: tuple[Prediction, ...]
+    val_accuracies: tuple[float, ...]
+    test_accuracies: tuple[float, ...]
 
     @staticmethod
-    def of(runtime: Runtime, name: str, data: Data) -> Answers:
-        return Answers(*(exit_predictions(runtime, name, images) for images in (data.x_val, data.x_test)))
+    def of(runtime: Runtime, name: str, data: Data, class_shares: Sequence[float] | None = None) -> Answers:
+        """Where the device sees other shares of the classes, images count as they do there."""
+        parts = {"validation": (data.x_val, data.y_val), "test": (data.x_test, data.y_test)}
+        found, accuracies = list[tuple[Prediction, ...]](), list[tuple[float, ...]]()
+        for part, (images, labels) in parts.items():
+            answers = exit_predictions(runtime, name, images)
+            weights = image_weights(labels, data.num_classes, class_shares, name=part)
+            found.append(answers)
+            accuracies.append(tuple(weighted_share(weights, each.labels == labels) for each in answers))
+        return Answers(found[0], found[1], accuracies[0], accuracies[1])
 
 
 def measured_exits(
@@ -120,7 +127,7 @@ def measured_exits(
     conditions: Conditions,
 ) -> list[MeasuredLevel]:
     """Every exit of one model: accuracy, MACs and, given a target, latency and energy."""
-    exits, (data, target, budget, energy) = range(len(graph.exits)), conditions
+    exits, target = range(len(graph.exits)), conditions.target
     all_heads = runtime.bundle.model(name).readout.needs_all_heads
     macs = CascadeCost.of_graph(graph).leaving([all_heads] * exits[-1])
     found = []
@@ -131,18 +138,16 @@ def measured_exits(
         level = Level(
             model=name,
             exit=exit,
-            accuracy=_accuracy(answers.val[exit], data.y_val),
+            accuracy=answers.val_accuracies[exit],
             macs=round(macs[exit]),
             latency=latency,
-            **declared_energy(latency, energy),
-            keeps_budget=keeps_limit(latency, latency_limit(budget, exit, len(exits))) if latency else None,
+            **declared_energy(latency, conditions.energy),
+            keeps_budget=keeps_limit(latency, latency_limit(conditions.budget, exit, len(exits)))
+            if latency
+            else None,
         )
-        found.append(MeasuredLevel(level, _accuracy(answers.test[exit], data.y_test)))
+        found.append(MeasuredLevel(level, answers.test_accuracies[exit]))
     return found
-
-
-def _accuracy(answer: Prediction, labels: NDArray[np.integer]) -> float:
-    return float((answer.labels == labels).mean())
 
 
 def declared_energy(latency: Latency | None, declared: DeclaredEnergy | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import psutil
 from nas.budget import Budget
 from nas.bundle import Bundle, Certificate, write_bundle
 from nas.bundle.fields import dumped
+from nas.cascade import image_weights
 from nas.data import Data
 from nas.errors import BundleError
 from nas.export.config import ExportConfig
@@ -58,7 +59,8 @@ def export(
     `progress` is told each step.
     """
     budget, conditions, config = budget or Budget(), _conditions(), config or ExportConfig()
-    _check_models(models, data, int8=config.int8, cascades=config.cascades)
+    _check_models(models, data, int8=config.int8)
+    _check_cascades(models, data, config)
     dumped(provenance or {})  # so that what is no JSON is found at once
     if config.int8 and target is None:
         raise BundleError("int8 is kept where it is faster, but no target was given; give one to time on")
@@ -82,6 +84,7 @@ def export(
         "exits": [found.to_json() for found in exits if found.level.thresholds is None],
         "cascades": [found.to_json() for found in exits if found.level.thresholds is not None],
         **({"int8": comparison} if config.int8 else {}),
+        **({"class_shares": list(config.class_shares)} if config.class_shares else {}),
         **(provenance or {}),
     }
     kept = {found.level.model for found in exits}
@@ -96,12 +99,19 @@ def export(
     return write_bundle(folder, bundle, files)
 
 
-def _check_models(models: Mapping[str, Model], data: Data, *, int8: bool, cascades: int) -> None:
-    if not models:
-        raise BundleError("a bundle must have a model, but got none; give at least one")
-    if cascades and all(len(model.graph.exits) == 1 for model in models.values()):
+def _check_cascades(models: Mapping[str, Model], data: Data, config: ExportConfig) -> None:
+    if config.cascades < 0:
+        raise BundleError(f"cascades must be at least 0, but got {config.cascades}; give how many levels")
+    if config.cascades and all(len(model.graph.exits) == 1 for model in models.values()):
         rule = "a network must have at least 2 exits to have thresholds"
         raise BundleError(f"{rule}, but those of {sorted(models)} have 1; leave cascades out")
+    for part, labels in (("validation", data.y_val), ("test", data.y_test)):
+        image_weights(labels, data.num_classes, config.class_shares, name=part)  # an error, if it is one
+
+
+def _check_models(models: Mapping[str, Model], data: Data, *, int8: bool) -> None:
+    if not models:
+        raise BundleError("a bundle must have a model, but got none; give at least one")
     folded = [name.casefold() for name in models]
     if twice := [name for name in models if folded.count(name.casefold()) > 1]:
         rule = "models' names must differ in more than case, for some devices' folders do not tell it"

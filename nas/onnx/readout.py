@@ -106,7 +106,8 @@ class _Writer:
             products = self.node("Mul", shares, self.node("Log", above_zero))
             total = self.node("ReduceSum", products, self.constant("axis", [1]), keepdims=0)
             scaled = self.node("Mul", total, self.constant("most", 1 / math.log(max(2, self._classes))))
-            self.node("Add", scaled, self.constant("certain", 1.0), result=CONFIDENCE)
+            sure = self.node("Add", scaled, self.constant("certain", 1.0))
+            self.node("Max", sure, self.constant("unsure", 0.0), result=CONFIDENCE)  # rounding may miss it
         else:
             others = self.node("Sub", count, self.constant("itself", 1.0))
             scaled = self.node("Mul", others, self.constant("of", 1 / max(1, exits - 1)))

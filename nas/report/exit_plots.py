@@ -81,8 +81,8 @@ def draw_examples(report: ExitReport, examples: Examples) -> Figure | None:
     for cell, image, label, named in zip(
         cells, examples.images, examples.labels, examples.named, strict=False
     ):
-        gray = len(image) == 1
-        cell.imshow(image[0] if gray else image.transpose(1, 2, 0), cmap="gray" if gray else None)
+        shown = image.transpose(1, 2, 0) if len(image) == 3 else image.mean(axis=0)
+        cell.imshow(shown, cmap=None if len(image) == 3 else "gray")
         said = (
             report.classes[label]
             if label == named

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from nas.budget import Budget, Limit
-from nas.cost import Cost
 from nas.errors import BudgetError, StudyError
 from nas.interval import Interval
-from nas.search.judge import CostFunction
+from nas.metric import METRICS
+from nas.search.judge import CostFunction, known_costs
 from nas.space import Candidate
 
 __all__ = ["ANYTIME", "AnytimeEvaluation", "CostRange"]
@@ -20,7 +20,6 @@ __all__ = ["ANYTIME", "AnytimeEvaluation", "CostRange"]
 ANYTIME = "anytime_accuracy"
 """The metric that `AnytimeEvaluation` adds."""
 
-_COUNTED = ("macs", "flops", "params", "peak_bytes")
 _TEXT = re.compile(r"\s*([a-z]+)\s+(\S+?)\.\.(\S+)\s*")
 
 
@@ -46,7 +45,9 @@ class CostRange:
                 f"a range of costs must read like 'macs 0.5M..5M', but got {text!r}; write it so"
             )
         quantity, *ends = match.groups()
-        low, high = (Budget.parse(f"{quantity}<={end}").limits[0] for end in ends)
+        (low, *more), (high, *others) = (Budget.parse(f"{quantity}<={end}").limits for end in ends)
+        if more or others:
+            raise BudgetError(f"a range of costs must be of one quantity, but got {text!r}; give one")
         if not low.bound < high.bound:
             raise BudgetError(f"a range of costs must begin below its end, but got {text!r}; turn it around")
         return CostRange(low, high)
@@ -61,6 +62,10 @@ class CostRange:
         An answer is that of the best exit a budget pays, `chance` before the first. It is the area under this
         staircase over log cost, or the hypervolume of the exits, as a share of the whole.
         """
+        if not all(cost >= 0 for cost in costs):
+            raise StudyError(
+                f"costs must be at least 0, but got {[*costs]}; mend the function that tells them"
+            )
         low, high = math.log(self.low.bound), math.log(self.high.bound)
         best, reached, area = chance, low, 0.0
         for cost, accuracy in sorted(zip(costs, accuracies, strict=True)):
@@ -89,7 +94,7 @@ class AnytimeEvaluation:
         costs: CostRange,
         cost: CostFunction | None = None,
     ) -> None:
-        if cost is None and costs.metric not in _COUNTED:
+        if cost is None and not METRICS[costs.metric].counted:
             raise StudyError(
                 f"a range of costs must be of what is known, but {costs.metric} is not; "
                 "give its function, such as a calibration"
@@ -99,6 +104,11 @@ class AnytimeEvaluation:
     def __call__(self, candidate: Candidate, **rung: Any) -> dict[str, float]:
         found = dict(self._evaluate(candidate, **rung))
         exits = range(len(candidate.graph.exits))
+        if missing := [exit for exit in exits if f"accuracy@{exit}" not in found]:
+            raise StudyError(
+                f"the evaluation must tell accuracy@k of every exit k, but not of {missing[0]}; "
+                "let it return it"
+            )
         accuracies = [found[f"accuracy@{exit}"] for exit in exits]
         costs = [self._cost_of(candidate, exit) for exit in exits]
         chance = 1 / candidate.graph.num_classes
@@ -106,6 +116,7 @@ class AnytimeEvaluation:
 
     def _cost_of(self, candidate: Candidate, exit: int) -> float:
         if self._cost is None:
-            return float(getattr(Cost.of(candidate.graph, exit), self._costs.metric))
+            key = f"{self._costs.metric}@{exit}"
+            return float(known_costs(candidate.graph, [key])[key])
         cost = self._cost(candidate, exit=exit)
         return cost.value if isinstance(cost, Interval) else float(cost)

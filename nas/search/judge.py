@@ -17,7 +17,16 @@ from nas.interval import Interval
 from nas.metric import METRICS, split_key
 from nas.space import Candidate
 
-__all__ = ["FAILURES", "CostFunction", "Judge", "MeasureFunction", "Verdict", "failure", "to_number"]
+__all__ = [
+    "FAILURES",
+    "CostFunction",
+    "Judge",
+    "MeasureFunction",
+    "Verdict",
+    "failure",
+    "known_costs",
+    "to_number",
+]
 
 FAILURES = (RuntimeError, MemoryError, TargetError)
 """What may go wrong with one network while others can be measured and trained."""
@@ -107,7 +116,7 @@ class Judge:
         present = {key for key in self._named if (split_key(key)[1] or 0) < exits}
         absent = [key for key in self._named if key not in present]
         excess = {key: float((split_key(key)[1] or 0) + 1 - exits) for key in absent}
-        values = _known_costs(candidate.graph, [key for key in self._free if key in present])
+        values = known_costs(candidate.graph, [key for key in self._free if key in present])
         excess |= self._budget.excess(values)
         upper: dict[str, float] = {}
         measured: tuple[str, ...] = ()
@@ -227,7 +236,8 @@ def _takes_exit(function: Callable[..., Any]) -> bool:
     return True
 
 
-def _known_costs(graph: Graph, keys: Sequence[str]) -> dict[str, float]:
+def known_costs(graph: Graph, keys: Sequence[str]) -> dict[str, float]:
+    """What follows from the graph alone: the counted metrics of these keys."""
     costs = {exit: Cost.of(graph, exit) for exit in {split_key(key)[1] for key in keys}}
     values: dict[str, float] = {}
     for key in keys:

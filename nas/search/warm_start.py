@@ -29,9 +29,10 @@ class WarmStart(Proposer):
 
     def propose(self, problem: Problem, history: History, rng: Random) -> Architecture | None:
         for start in self.starts:
+            _check(start, problem)
+        for start in self.starts:
             if start.id in history.seen:
                 continue
-            _check(start, problem)
             known = problem.assess(start)
             if known is not None and known.fits:
                 return start

@@ -55,7 +55,8 @@ class TrainConfig:
     distill: str = "none"
     """A name in `nas.train.distillation.TEACHERS` of whom exits learn beside the labels, or `none`."""
     distill_weight: float = 1.0
-    """How much that counts at each exit, where the labels count 1."""
+    """How much that counts at each exit, whatever `exit_loss` makes of the labels, which count 1 on
+    average."""
     distill_temperature: float = 2.0
     """What logits are divided by for it."""
     ema_decay: float = 0.0

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from nas.data import Data
-from nas.errors import DataError, TrainingError
+from nas.errors import DataError, StudyError, TrainingError
 from nas.model import Model
 from nas.train.augmentation import augment, augmentation_for
 from nas.train.config import TrainConfig
@@ -54,6 +54,10 @@ def fit(
             "a network must be built for the data, "
             f"but it is for images {graph.input_shape} of {graph.num_classes} classes, "
             f"and {data.name} has {data.input_shape} of {data.num_classes}; use space.at"
+        )
+    if teacher is model:
+        raise StudyError(
+            "a network must not be its own teacher, but is given as both; distill from its exits"
         )
     lesson = Lesson(config, graph, teacher)
     model.set_normalization(data.mean, data.std)

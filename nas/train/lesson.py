@@ -28,8 +28,6 @@ class Lesson:
         check_teacher(config, teacher, input_shape=graph.input_shape, num_classes=graph.num_classes)
         self.config = config
         self._teacher = teacher if config.distill == "teacher" else None
-        if self._teacher is not None:
-            self._teacher.eval()
 
     @property
     def teacher_hash(self) -> str | None:
@@ -56,8 +54,11 @@ class Lesson:
     def _taught(self, x: Tensor) -> Tensor | None:
         if self._teacher is None:
             return None
+        training = self._teacher.training
+        self._teacher.eval()
         with torch.no_grad():
             logits: Tensor = self._teacher(x)[-1]
+        self._teacher.train(training)
         return logits
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dynamic_answers
@@ -15,8 +15,8 @@ import dynamic_time
 import torch
 from dynamic_data import CIFAR, TASKS, Task
 from dynamic_queue import Job, run_jobs
-from dynamic_search import KINDS, best_dynamic, calibrated, done_file, space_of
-from dynamic_systems import DONE, place_of, trainings
+from dynamic_search import PHASES, calibrated, done_file, space_of
+from dynamic_systems import Training, choose, own, trainings
 from dynamic_train import WEIGHTS
 from record import ROOT, Record
 
@@ -24,37 +24,54 @@ from nas.cascade import CascadeCost
 
 REPEATS = 5
 SEARCHERS = 2  # processes that search in one folder
+FILES = (dynamic_answers.FILE, dynamic_time.FILE, dynamic_batch.FILE, dynamic_batch.WHOLE_FILE)
 
 
 def prepare(task: Task, folder: Path) -> None:
     """All that needs many hours of two processors: searches, then trainings."""
     calibrated(task, folder)
-    for kind in KINDS:
-        searcher = Job("dynamic_search", (task.name, kind, str(folder)), done_file(folder, kind))
-        run_jobs([searcher] * SEARCHERS)
+    for kind, times in PHASES:
+        count = times * task.trials
+        done = done_file(folder, kind, count)
+        run_jobs([Job("dynamic_search", (task.name, kind, str(count), str(folder)), done)] * SEARCHERS)
+    choose(task, folder)
     for _ in range(2):  # what the first trainings tell decides which options are tried with other seeds
         run_jobs(list(_trainings(task, folder)))
 
 
 def _trainings(task: Task, folder: Path) -> Iterator[Job]:
     for training in trainings(task, folder):
-        after = place_of(folder, training.teacher) / WEIGHTS if training.teacher else None
-        done = place_of(folder, training.name) / DONE
-        yield Job("dynamic_train", (task.name, training.name, str(folder)), done, after)
+        after = training.teacher.place(folder) / WEIGHTS if training.teacher else None
+        yield Job("dynamic_train", (task.name, training.name, str(folder)), training.done(folder), after)
 
 
 def measure(record: Record, task: Task, folder: Path) -> None:
     """All that is timed, while nothing else runs; some ten minutes."""
     chosen = list(trainings(task, folder))
+    _check_rows(record, task, chosen)
     dynamic_answers.collect(record, task, chosen, folder)
     passes, repeats = (1, 1) if record.quick else (dynamic_time.PASSES, REPEATS)
     dynamic_time.collect(record, task, chosen, folder, passes=passes)
     dynamic_batch.collect(record, task, chosen, folder, repeats=repeats)
 
 
+def _check_rows(record: Record, task: Task, chosen: Sequence[Training]) -> None:
+    """What other networks or recipes have left must not stand beside what these leave."""
+    keys = {training.name: training.key for training in chosen}
+    for file in FILES:
+        for row in record.rows(file):
+            if row["task"] != task.name or row["system"] == dynamic_answers.ENSEMBLE:
+                continue  # of the ensemble the members are checked
+            if keys.get(f"{row['system']}-{row['seed']}") != row["network"]:
+                raise RuntimeError(
+                    f"rows of {file} must be of the networks trained now, but {row['system']} is not; "
+                    f"remove the files {', '.join(FILES)} of results/dynamic"
+                )
+
+
 def heads_share_pct(task: Task, folder: Path) -> float:
     """Of the MACs of our network with all its heads, those of the heads."""
-    costs = CascadeCost.of_graph(space_of("dynamic", task).graph(best_dynamic(folder)))
+    costs = CascadeCost.of_graph(space_of("dynamic", task).graph(own(folder)))
     return 100 * sum(costs.heads) / sum(costs.heads + costs.trunks)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from dynamic_data import Task
-from dynamic_systems import DONE, Training, place_of
+from dynamic_systems import Training
 from dynamic_train import LOGITS
 from numpy.typing import NDArray
 from record import Record, Row
@@ -16,7 +16,7 @@ from record import Record, Row
 from nas.bundle import Readout
 from nas.cascade import combined_logits
 
-__all__ = ["FILE", "collect", "right_of"]
+__all__ = ["ENSEMBLE", "FILE", "collect", "right_of"]
 
 FILE = "answers.csv"
 ENSEMBLE = "in_turn"
@@ -25,27 +25,19 @@ ENSEMBLE = "in_turn"
 def collect(record: Record, task: Task, trainings: Sequence[Training], folder: Path) -> None:
     """One row per trained network and exit, and per ensemble of the networks of one budget so far."""
     rows = [row for row in record.rows(FILE) if row["task"] == task.name]
-    done = {(task.name, row["system"], row["seed"]) for row in rows}
-    _check_networks(rows, trainings)
+    done = {(row["system"], row["seed"]) for row in rows}
     for training in trainings:
-        if (task.name, training.system, str(training.seed)) not in done:
+        if (training.system, str(training.seed)) not in done:
             heads = _logits(folder, training)
-            named = training.system, training.seed, training.architecture.id[:12]
+            named = training.system, training.seed, training.key
             _add(record, task, named, heads, training.config.readout)
     for seed in range(task.seeds):
-        if (task.name, ENSEMBLE, str(seed)) not in done:
+        if (ENSEMBLE, str(seed)) not in done:
             levels = [each for each in trainings if each.system.startswith("static") and each.seed == seed]
             parts = [_logits(folder, training) for training in levels]
             heads = {part: [each[part][-1] for each in parts] for part in ("val", "test")}
-            _add(record, task, (ENSEMBLE, seed, ""), heads, Readout(combine="mean"))
-
-
-def _check_networks(rows: Sequence[Row], trainings: Sequence[Training]) -> None:
-    """Rows of a search before this one must not stand beside those of the networks found now."""
-    now = {training.name: training.architecture.id[:12] for training in trainings}
-    kept = {f"{row['system']}-{row['seed']}": row["network"] for row in rows if row["network"]}
-    if stale := sorted(name for name, network in kept.items() if now.get(name) != network):
-        raise RuntimeError(f"rows must be of networks found now, but {stale} are not; remove the CSV files")
+            named = ENSEMBLE, seed, "+".join(training.key for training in levels)
+            _add(record, task, named, heads, Readout(combine="mean"))
 
 
 def right_of(row: Row) -> NDArray[np.bool_]:
@@ -55,9 +47,8 @@ def right_of(row: Row) -> NDArray[np.bool_]:
 
 
 def _logits(folder: Path, training: Training) -> dict[str, Sequence[NDArray[np.float32]]]:
-    place = place_of(folder, training.name)
-    assert (place / DONE).exists(), f"{training.name} is not trained"
-    with np.load(place / LOGITS, allow_pickle=False) as archive:
+    assert training.done(folder).exists(), f"{training.name} is not trained"
+    with np.load(training.place(folder) / LOGITS, allow_pickle=False) as archive:
         return {part: list(archive[part]) for part in ("val", "test")}
 
 

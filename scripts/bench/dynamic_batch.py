@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 from dynamic_data import Task
-from dynamic_systems import Training, place_of
+from dynamic_systems import Training, is_rival
 from dynamic_train import WEIGHTS
 from numpy.typing import NDArray
 from record import Record
@@ -51,19 +51,19 @@ def collect(record: Record, task: Task, trainings: Iterable[Training], folder: P
     for training in trainings:
         if training.system == "ours" or training.name in OTHERS:
             file, rows_of = FILE, _rows
-        elif training.system.startswith("static"):
+        elif is_rival(training.system):
             file, rows_of = WHOLE_FILE, _whole
         else:
             continue
         if (task.name, training.system, str(training.seed)) in done[file]:
             continue
-        model, data = Model.load(place_of(folder, training.name) / WEIGHTS), task.data
+        model, data = Model.load(training.place(folder) / WEIGHTS), task.data
         if record.quick:
             data = replace(data, x_test=data.x_test[:QUICK], y_test=data.y_test[:QUICK])
         named = {"task": task.name, "system": training.system, "seed": training.seed}
         with _exported(model, data) as runtime:
             found = rows_of(data, model, runtime, repeats)
-            record.add(file, *({**named, "network": training.architecture.id[:12], **row} for row in found))
+            record.add(file, *({**named, "network": training.key, **row} for row in found))
 
 
 @contextmanager

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, final
 
 import dynamic_batch
 import numpy as np
-from dynamic_curves import Curve, curve_of, isotonic, systems_of
+from dynamic_curves import Curve, curve_of, systems_of
+from dynamic_systems import is_rival
+from numpy.typing import NDArray
 from record import Record, Row
 
-__all__ = ["Bought", "bought", "budgeted_figures", "budgeted_table", "rivals_of"]
+__all__ = [
+    "Bought",
+    "bought",
+    "budget_rows",
+    "budgeted_figures",
+    "budgeted_table",
+    "pareto",
+    "rivals_of",
+]
 
 POINTS = 100.0
 NAMES = {"macs": "MACs", "ms": "ms, one by one", "batch_ms": "ms, in batches"}
@@ -35,8 +45,7 @@ class Bought(NamedTuple):
 
 def rivals_of(record: Record, task: str) -> list[Curve]:
     """The networks of one budget."""
-    names = [system for system in systems_of(record, task) if system.startswith("static")]
-    return [curve_of(record, task, name) for name in names]
+    return [curve_of(record, task, name) for name in systems_of(record, task) if is_rival(name)]
 
 
 def bought(record: Record, task: str) -> list[Bought]:
@@ -74,7 +83,13 @@ def _line(record: Record, task: str, column: str | None) -> tuple[list[float], l
         cost = float(rival.macs[-1]) if column is None else _mean(rows, column)
         points.append((cost, POINTS * float(rival.accuracies()[-1])))
     points.sort()
-    return [cost for cost, _ in points], isotonic([accuracy for _, accuracy in points]).tolist()
+    return [cost for cost, _ in points], pareto([accuracy for _, accuracy in points]).tolist()
+
+
+def pareto(accuracies: Sequence[float]) -> NDArray[np.float64]:
+    """Of networks from cheap to dear: nobody runs one that is worse than a cheaper one."""
+    found: NDArray[np.float64] = np.maximum.accumulate(np.asarray(accuracies, np.float64))
+    return found
 
 
 def _mean(rows: Iterable[Row], column: str) -> float:

@@ -39,24 +39,35 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
     waiting = [job for job in jobs if not job.done.exists()]
     running: dict[subprocess.Popen[bytes], Job] = {}
     failed: list[Job] = []
-    while waiting or running:
-        free = (workers or os.cpu_count() or 1) - len(running)
-        for job in [job for job in waiting if job.ready][: free if not failed else 0]:
-            waiting.remove(job)
-            running[_begun(job)] = job
-        if not running:
-            break
-        time.sleep(WAIT_S)
-        for process in [process for process in running if process.poll() is not None]:
-            job = running.pop(process)
-            if process.returncode == UNFINISHED:
-                waiting.insert(0, job)
-            elif process.returncode:
-                failed.append(job)
-    if failed or waiting:
-        raise RuntimeError(
-            f"jobs must end well, but did not: {[job.arguments for job in (*failed, *waiting)]}"
-        )
+    try:
+        while waiting or running:
+            free = (workers or os.cpu_count() or 1) - len(running)
+            for job in [job for job in waiting if job.ready][: free if not failed else 0]:
+                waiting.remove(job)
+                running[_begun(job)] = job
+            if not running:
+                break
+            time.sleep(WAIT_S)
+            for job, code in _ended(running):
+                if code == UNFINISHED:
+                    waiting.insert(0, job)
+                elif code:
+                    failed.append(job)
+    finally:  # an interruption ends them too; they go on from their checkpoints
+        for process in running:
+            process.terminate()
+    _check(failed or waiting)
+
+
+def _check(bad: Sequence[Job]) -> None:
+    if bad:
+        raise RuntimeError(f"jobs must end well, but did not: {[job.arguments for job in bad]}")
+
+
+def _ended(running: dict[subprocess.Popen[bytes], Job]) -> list[tuple[Job, int]]:
+    """Those that no longer run, taken out, with their codes."""
+    ended = [process for process in running if process.poll() is not None]
+    return [(running.pop(process), process.returncode) for process in ended]
 
 
 def _begun(job: Job) -> subprocess.Popen[bytes]:

@@ -1,11 +1,13 @@
 """Searches of the benchmark: for one network with exits, and, its honest enemy, for networks of one budget.
 
-As a program: dynamic_search.py TASK KIND FOLDER, which goes on with what the folder holds and ends with code
-3 where it is not done after its turn.
+As a program: dynamic_search.py TASK KIND TRIALS FOLDER, which goes on with what the folder holds and ends
+with code 3 where it is not done after its turn.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +24,7 @@ from nas.search import AnytimeEvaluation, CostRange, Maximize, Minimize, Study, 
 from nas.train import ShortTraining
 
 __all__ = [
-    "KINDS",
+    "PHASES",
     "TURN_S",
     "UNFINISHED",
     "best_dynamic",
@@ -32,62 +34,86 @@ __all__ = [
     "space_of",
 ]
 
+PHASES = (("static", 1), ("dynamic", 1), ("static", 2))
+"""Kinds of searches, in order, and up to how many times the task's trials each goes.
+
+That for exits begins with what the other has found so far. So both have equally many trainings behind them in
+the end.
+"""
 KINDS = {"static": "search_spaces.anytime:static", "dynamic": "search_spaces.anytime:space"}
-"""In the order in which they are made: the second begins with what the first has found."""
 TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
 UNFINISHED = 3  # code of a process whose job is to be begun again
 CALIBRATION = "latency.json"
 STARTS = 2  # networks without exits at which the search for exits begins
 DEEPER = ((0, 0, 1), (0, 1, 1), (1, 1, 1))
 """Depth of each scale in the further passes with which it begins."""
+ROUNDING = 1e-6  # of a predicted time, whose last digits depend on what was predicted before
 
 
 def space_of(kind: str, task: Task) -> SearchSpace:
-    space = load_space(KINDS[kind])
-    assert isinstance(space, SearchSpace), "anytime has spaces"
+    space = load_space(KINDS.get(kind, kind))
+    assert isinstance(space, SearchSpace), kind
     return space.at(task.input_shape, task.num_classes)
 
 
 def calibrated(task: Task, folder: Path) -> Calibration:
     """What this machine takes for networks of the space, measured once; nothing else may run meanwhile."""
-    file = folder / CALIBRATION
+    file, space, target = folder / CALIBRATION, space_of("dynamic", task), LocalTarget()
     if not file.exists():
-        space, target = space_of("dynamic", task), LocalTarget()
         *_, measured = calibrate(space, target, seconds=task.calibration_s)
         folder.mkdir(parents=True, exist_ok=True)
         Calibration.of(space, target.identity, measured).save(file)
-    return Calibration.load(file)
+    found = Calibration.load(file)
+    found.check(space, target.identity)
+    return found
 
 
 def study_of(kind: str, task: Task, folder: Path) -> Study:
-    """Both searches have the same trainings, some epochs by the recipe of the task.
-
-    That for exits begins where the other ended, with further passes behind its best small networks.
-    """
+    """Both searches have the same trainings, some epochs by the recipe of the task."""
     times = calibrated(task, folder)
     training = ShortTraining(task.data, task.short_epochs, task.recipe)
     given: Mapping[str, Callable[[], dict[str, Any]]] = {
-        "dynamic": lambda: {
-            "objectives": [Maximize("anytime_accuracy")],
-            "evaluate": AnytimeEvaluation(training, CostRange.parse(task.times), times),
-            "budget": task.budget,
-            "sampler": WarmStart(_starts(task, folder)),
-        },
         "static": lambda: {
             "objectives": [Maximize("accuracy"), Minimize("latency_ms")],
             "evaluate": training,
             "budget": task.bound,
             "sampler": "known-cost",
         },
+        "dynamic": lambda: {
+            "objectives": [Maximize("anytime_accuracy")],
+            "evaluate": AnytimeEvaluation(training, CostRange.parse(task.times), times),
+            "budget": task.budget,
+            "sampler": WarmStart(_starts(task, folder)),
+        },
     }
-    return Study(space_of(kind, task), folder / kind, costs={"latency_ms": times}, **given[kind]())
+    place = _study_folder(kind, task, folder)
+    return Study(space_of(kind, task), place, costs={"latency_ms": times}, **given[kind]())
+
+
+def _study_folder(kind: str, task: Task, folder: Path) -> Path:
+    """Named by all that a search depends on and does not check itself."""
+    told = {
+        "recipe": task.recipe.to_json(),
+        "epochs": task.short_epochs,
+        "data": task.data.hash,
+        "times": (folder / CALIBRATION).read_text(),
+        "starts": [start.id for start in _starts(task, folder)] if kind == "dynamic" else None,
+    }
+    return folder / f"{kind}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]}"
+
+
+def _trained(kind: str, task: Task, folder: Path, *, most: int | None = None) -> list[Trial]:
+    """The networks that a search has trained, in order, at `most` so many."""
+    trials = read_study(_study_folder(kind, task, folder)).trials
+    evaluated = sorted((trial for trial in trials if trial.evaluated), key=lambda trial: trial.number)
+    return [trial for trial in evaluated[:most] if trial.state == "complete"]
 
 
 def _starts(task: Task, folder: Path) -> tuple[Architecture, ...]:
     """The most accurate networks of one budget that are ready when an exit first is asked, made deeper."""
     space, first = space_of("dynamic", task), CostRange.parse(task.times).low.bound
-    front = read_study(folder / "static").front.trials
-    small = [trial for trial in front if trial.values["latency_ms"] <= first]
+    trained = _trained("static", task, folder, most=task.trials)
+    small = [trial for trial in trained if trial.values["latency_ms"] <= first]
     best = sorted(small, key=_accuracy, reverse=True)[:STARTS]
     return tuple(
         space.architecture({**dict(trial.architecture.choices), **_passes(depths, count)})
@@ -106,42 +132,49 @@ def _passes(depths: tuple[int, ...], count: int) -> dict[str, int]:
     }
 
 
-def done_file(folder: Path, kind: str) -> Path:
-    """What is there once a search has ended."""
-    return folder / f"{kind}.done"
+def done_file(folder: Path, kind: str, trials: int) -> Path:
+    """What is there once a search has trained so many."""
+    return folder / f"{kind}-{trials}.done"
 
 
-def best_dynamic(folder: Path) -> Architecture:
+def best_dynamic(task: Task, folder: Path) -> Architecture:
     """The network whose exits were best over all budgets."""
-    trials = read_study(folder / "dynamic").front.trials
+    trials = _trained("dynamic", task, folder)
     return max(trials, key=lambda trial: trial.values["anytime_accuracy"]).architecture
 
 
-def best_static(folder: Path, latency_ms: float) -> Architecture:
-    """The most accurate network of the other search within a time."""
-    trials = read_study(folder / "static").front.trials
-    within = [trial for trial in trials if trial.values["latency_ms"] <= latency_ms]
-    if not within:  # the first exit of a network may be faster than any whole one
-        return min(trials, key=lambda trial: trial.values["latency_ms"]).architecture
-    return max(within, key=_accuracy).architecture
+def best_static(task: Task, folder: Path, times_ms: list[float]) -> list[Architecture]:
+    """For each time the most accurate network of the other search that is no later, but later than the last.
+
+    Where none is, the most accurate that is no later and not chosen yet; the fastest of these where all are.
+    """
+    left = sorted(_trained("static", task, folder), key=lambda trial: trial.values["latency_ms"])
+    found, before = list[Trial](), 0.0
+    for time_ms in times_ms:
+        within = [trial for trial in left if trial.values["latency_ms"] <= time_ms * (1 + ROUNDING)]
+        near = [trial for trial in within if trial.values["latency_ms"] > before * (1 + ROUNDING)]
+        found.append(max(near or within or left[:1], key=_accuracy))
+        left.remove(found[-1])
+        before = time_ms
+    return [trial.architecture for trial in found]
 
 
 def _accuracy(trial: Trial) -> float:
     return trial.values["accuracy"]
 
 
-def main(name: str, kind: str, folder: str) -> int:
+def main(name: str, kind: str, trials: str, folder: str) -> int:
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     end, task = time.monotonic() + TURN_S, TASKS[name]
     study = study_of(kind, task, Path(folder))
-    for trial in study.run(trials=task.trials):
+    for trial in study.run(trials=int(trials)):
         if trial.evaluated:
             values = {name: round(value, 4) for name, value in trial.values.items()}
             print(study.record.evaluated, values, f"{trial.seconds:.0f} s", file=sys.stderr, flush=True)
-        if time.monotonic() > end and study.record.evaluated < task.trials:
+        if time.monotonic() > end and study.record.evaluated < int(trials):
             return UNFINISHED
-    done_file(Path(folder), kind).touch()
+    done_file(Path(folder), kind, int(trials)).touch()
     return 0
 
 

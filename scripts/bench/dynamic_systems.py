@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,13 +14,16 @@ from typing import Any, final
 from dynamic_data import Task
 from dynamic_search import best_dynamic, best_static, calibrated, space_of
 
-from nas import Architecture, Candidate, SearchSpace, load_space
+from nas import Architecture, Candidate, SearchSpace
+from nas.files import save_json
 from nas.train import TrainConfig
 
-__all__ = ["DONE", "OPTIONS", "OWN", "Training", "level_exits", "place_of", "trainings"]
+__all__ = ["ALONE", "OPTIONS", "OWN", "Training", "choose", "is_rival", "level_exits", "own", "trainings"]
 
-DONE = "done.json"
 CLOSE_POINTS = 0.3
+CHOSEN = "chosen.json"
+ALONE = "alone"
+"""The system that is our network with its last exit alone."""
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -36,8 +40,6 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """How exits may learn, each beside the sum of their losses."""
 OWN = "plain"
 """The option of the main run."""
-TEACHER = "msdnet-0"
-
 REDUCED: Mapping[str, Any] = MappingProxyType(
     {"scales": 3, "channels": 8, "growth": 4, "base": 2, "step_mode": "even", "step": 1, "blocks": 5}
     | {"head": "official", "conv": "standard"}
@@ -64,46 +66,83 @@ class Training:
     seed: int
     architecture: Architecture
     config: TrainConfig
-    teacher: str | None = None
-    """The training whose network teaches this one."""
+    data_hash: str
+    teacher: Training | None = None
+    """Whose network teaches this one."""
 
     @property
     def name(self) -> str:
         return f"{self.system}-{self.seed}"
 
+    @property
+    def key(self) -> str:
+        """Of all that the trained network depends on."""
+        teacher = self.teacher.key if self.teacher else None
+        told = [self.architecture.id, self.config.to_json(), self.data_hash, teacher]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+    def place(self, folder: Path) -> Path:
+        """Where what it has is kept; that of another network or recipe is somewhere else."""
+        return folder / "networks" / f"{self.name}-{self.key}"
+
+    def done(self, folder: Path) -> Path:
+        """What is there once it has ended."""
+        return self.place(folder) / "done.json"
+
+
+def choose(task: Task, folder: Path) -> None:
+    """Keep what the searches came to, once for all that follows."""
+    best, times = best_dynamic(task, folder), calibrated(task, folder)
+    candidate = Candidate(space_of("dynamic", task), best)
+    exits = level_exits(len(candidate.graph.exits))
+    levels = best_static(task, folder, [times(candidate, exit=exit).value for exit in exits])
+    told = {"own": best.to_json(), "levels": [level.to_json() for level in levels]}
+    save_json(folder / CHOSEN, told)
+
+
+def _chosen(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / CHOSEN).read_text())
+    return found
+
+
+def own(folder: Path) -> Architecture:
+    """The network that the search with exits found best."""
+    return Architecture.from_json(_chosen(folder)["own"])
+
 
 def trainings(task: Task, folder: Path) -> Iterator[Training]:
-    """All of them, the most important first; the searches must have ended."""
-    own, recipe = best_dynamic(folder), task.recipe
+    """All of them, the most important first; what the searches came to must be chosen."""
+    best, recipe, data = own(folder), task.recipe, task.data.hash
+    alone = space_of("search_spaces.anytime:whole", task).architecture(dict(best.choices))
+    rivals = {f"static{level}": network for level, network in enumerate(_levels(folder))} | {ALONE: alone}
+    reduced = _msdnet(task, REDUCED)
     for seed in range(task.seeds):
-        yield Training("ours", seed, own, _seeded(recipe, seed, OWN))
-        yield Training("msdnet", seed, _msdnet(task, REDUCED), _seeded(recipe, seed))
-        for level, architecture in enumerate(_levels(task, folder)):
-            yield Training(f"static{level}", seed, architecture, _seeded(recipe, seed))
+        yield Training("ours", seed, best, _seeded(recipe, seed, OWN), data)
+        yield Training("msdnet", seed, reduced, _seeded(recipe, seed), data)
+        for name, architecture in rivals.items():
+            yield Training(name, seed, architecture, _seeded(recipe, seed), data)
+    plain = Training("ours", 0, best, _seeded(recipe, 0, OWN), data)
     for option in _options(task):
-        teacher = TEACHER if option == "teacher" else None
-        for seed in range(task.seeds if _is_close(folder, option) else 1):
-            yield Training(option, seed, own, _seeded(recipe, seed, option), teacher)
-    others = {**_peers(task), **_larger(task)}
+        teacher = Training("msdnet", 0, reduced, _seeded(recipe, 0), data) if option == "teacher" else None
+        of_seed = [
+            Training(option, seed, best, _seeded(recipe, seed, option), data, teacher)
+            for seed in range(task.seeds)
+        ]
+        yield from of_seed if _is_close(of_seed[0], plain, folder) else of_seed[:1]
     if OPTIONS[OWN]:
-        yield Training("msdnet-ours", 0, _msdnet(task, REDUCED), _seeded(recipe, 0, OWN))
-    for name, architecture in others.items():
+        yield Training("msdnet-ours", 0, reduced, _seeded(recipe, 0, OWN), data)
+    for name, architecture in {**_peers(task), **_larger(task)}.items():
         shorter = replace(recipe, epochs=2) if name == "lin_grow" else recipe
-        yield Training(name, 0, architecture, shorter)
+        yield Training(name, 0, architecture, shorter, data)
 
 
-def _is_close(folder: Path, option: str) -> bool:
+def _is_close(option: Training, plain: Training, folder: Path) -> bool:
     """Whether an option is so near to the main run on validation, both of one seed, that others must tell."""
-    found = [place_of(folder, f"{name}-0") / DONE for name in (option, "ours")]
+    found = [training.done(folder) for training in (option, plain)]
     if not all(file.exists() for file in found):
         return False
     option_mean, own_mean = (100 * mean(json.loads(file.read_text())["val"]) for file in found)
     return option_mean >= own_mean - CLOSE_POINTS
-
-
-def place_of(folder: Path, name: str) -> Path:
-    """Where a training keeps what it has."""
-    return folder / "networks" / name
 
 
 def _options(task: Task) -> list[str]:
@@ -113,7 +152,7 @@ def _options(task: Task) -> list[str]:
 
 
 def _larger(task: Task) -> dict[str, Architecture]:
-    """MSDNet at the sizes of its README, which take a minute and more per thousand images."""
+    """MSDNet at the sizes of its README."""
     recipes = {"fashion": {"lin_grow": LIN_GROW}, "cifar10": {"official": OFFICIAL}}
     return {name: _msdnet(task, recipe) for name, recipe in recipes.get(task.name, {}).items()}
 
@@ -123,11 +162,14 @@ def level_exits(exits: int) -> tuple[int, ...]:
     return tuple(sorted({0, exits // 2, exits - 1}))
 
 
-def _levels(task: Task, folder: Path) -> list[Architecture]:
-    """For each of these levels the best network of one budget that takes no longer."""
-    own, times = Candidate(space_of("dynamic", task), best_dynamic(folder)), calibrated(task, folder)
-    chosen = level_exits(len(own.graph.exits))
-    return [best_static(folder, times(own, exit=exit).value) for exit in chosen]
+def is_rival(system: str) -> bool:
+    """Whether it is one of the networks of one budget from our own space."""
+    return system.startswith("static") or system == ALONE
+
+
+def _levels(folder: Path) -> list[Architecture]:
+    """The networks of one budget beside these levels."""
+    return [Architecture.from_json(each) for each in _chosen(folder)["levels"]]
 
 
 def _seeded(recipe: TrainConfig, seed: int, option: str = "plain") -> TrainConfig:
@@ -135,13 +177,7 @@ def _seeded(recipe: TrainConfig, seed: int, option: str = "plain") -> TrainConfi
 
 
 def _msdnet(task: Task, recipe: Mapping[str, Any]) -> Architecture:
-    return _space(MSDNET, task).architecture(recipe)
-
-
-def _space(name: str, task: Task) -> SearchSpace:
-    space = load_space(name)
-    assert isinstance(space, SearchSpace), name
-    return space.at(task.input_shape, task.num_classes)
+    return space_of(MSDNET, task).architecture(recipe)
 
 
 def _peers(task: Task) -> dict[str, Architecture]:
@@ -154,14 +190,14 @@ def _peers(task: Task) -> dict[str, Architecture]:
         ]
         del stages[0]["expand_ratio"]
         shared = {"block": "inverted", "stem_width_ratio": ratio, "last_channels": 160}
-        found[f"mobilenet{ratio}"] = _chain(_space("search_spaces.mobile:space", task), stages, shared)
+        found[f"mobilenet{ratio}"] = _chain(space_of("search_spaces.mobile:space", task), stages, shared)
     for name, (widths, depths) in SHUFFLE.items():
         stages = [
             {"channels": width, "depth": depth, "kernel_size": 3}
             for width, depth in zip(widths, depths, strict=True)
         ]
         shared = {"block": "v2", "stem_channels": 16, "last_channels": 256}
-        found[f"shufflenet{name}"] = _chain(_space("search_spaces.shuffle:space", task), stages, shared)
+        found[f"shufflenet{name}"] = _chain(space_of("search_spaces.shuffle:space", task), stages, shared)
     return found if task.seeds > 1 else dict([*found.items()][:1])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from dynamic_data import Task
-from dynamic_systems import OPTIONS, Training, place_of
+from dynamic_systems import OPTIONS, Training
 from dynamic_train import WEIGHTS
 from record import Record
 
@@ -36,12 +36,10 @@ def collect(record: Record, task: Task, trainings: Iterable[Training], folder: P
     for number in range(passes):
         for training in first:
             if (task.name, training.system, str(number)) not in done:
-                model = Model.load(place_of(folder, training.name) / WEIGHTS)
+                model = Model.load(training.place(folder) / WEIGHTS)
                 rows = _rows(target, model, QUICK_S if record.quick else SECONDS)
-                named = {"task": task.name, "system": training.system, "pass": number}
-                record.add(
-                    FILE, *({**named, "network": training.architecture.id[:12], **row} for row in rows)
-                )
+                named = {"task": task.name, "system": training.system, "seed": 0, "pass": number}
+                record.add(FILE, *({**named, "network": training.key, **row} for row in rows))
 
 
 def _rows(target: Target, model: Model, seconds: float) -> list[dict[str, object]]:

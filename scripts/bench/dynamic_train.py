@@ -6,6 +6,7 @@ code 3 where it is not done after its turn.
 
 from __future__ import annotations
 
+import fcntl
 import sys
 import time
 from pathlib import Path
@@ -14,10 +15,9 @@ import numpy as np
 import torch
 from dynamic_data import TASKS, Task
 from dynamic_search import TURN_S, UNFINISHED
-from dynamic_systems import DONE, Training, place_of, trainings
+from dynamic_systems import Training, trainings
 
 from nas import SearchSpace, load_space
-from nas.cascade import combined_logits
 from nas.files import save_json
 from nas.graph import Graph
 from nas.model import Model
@@ -41,10 +41,9 @@ def graph_of(training: Training) -> Graph:
 
 def train(task: Task, training: Training, folder: Path) -> None:
     """Train a network for a turn, or to its end, when it and what it says are kept."""
-    place, data, began = place_of(folder, training.name), task.data, time.monotonic()
-    place.mkdir(parents=True, exist_ok=True)
+    place, data, began = training.place(folder), task.data, time.monotonic()
     model = Model(graph_of(training), seed=training.seed)
-    teacher = Model.load(place_of(folder, training.teacher) / WEIGHTS) if training.teacher else None
+    teacher = Model.load(training.teacher.place(folder) / WEIGHTS) if training.teacher else None
 
     def tell(epoch: Epoch) -> None:
         accuracies = [round(accuracy, 4) for accuracy in epoch.accuracies]
@@ -60,20 +59,23 @@ def train(task: Task, training: Training, folder: Path) -> None:
     model.save(place / WEIGHTS)
     said = {part: np.stack(predict(model, getattr(data, f"x_{part}"))) for part in ("val", "test")}
     np.savez(place / LOGITS, allow_pickle=False, **said)
-    answers = combined_logits(list(said["test"]), training.config.readout)
-    test = [float((answer.argmax(axis=1) == data.y_test).mean()) for answer in answers]
-    save_json(place / DONE, {"val": history.accuracies, "test": test, "seconds": time.monotonic() - began})
-    checkpoint.unlink()
+    save_json(training.done(folder), {"val": history.accuracies, "seconds": time.monotonic() - began})
+    checkpoint.unlink(missing_ok=True)
 
 
 def main(name: str, wanted: str, folder: str) -> int:
     torch.set_num_threads(1)
     task = TASKS[name]
     (training,) = (each for each in trainings(task, Path(folder)) if each.name == wanted)
-    try:
-        train(task, training, Path(folder))
-    except _TurnIsOverError:
-        return UNFINISHED
+    place = training.place(Path(folder))
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # which a job may hold that its killed parent has left behind
+        if not training.done(Path(folder)).exists():
+            try:
+                train(task, training, Path(folder))
+            except _TurnIsOverError:
+                return UNFINISHED
     return 0
 
 

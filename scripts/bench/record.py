@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
+from nas.files import whole_file
 from nas.latency import LocalTarget
 
 ROOT = Path(__file__).parents[2]
@@ -48,14 +49,17 @@ class Record:
             return list(csv.DictReader(stream))
 
     def add(self, file: str, *rows: Mapping[str, Any]) -> None:
-        """Append rows at once, so that an interrupted run continues behind them."""
+        """Append rows, all or none of them, so that an interrupted run continues behind them."""
         path, text = self.raw / file, io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-        if not path.exists():
+        columns, kept = list(rows[0]), path.read_bytes().decode() if path.exists() else ""
+        writer = csv.DictWriter(text, fieldnames=columns)
+        if not kept:
             writer.writeheader()
+        elif next(csv.reader([kept.splitlines()[0]])) != columns:
+            raise RuntimeError(f"rows of {path} must have the columns {columns}; remove the file")
         writer.writerows(rows)
-        with path.open("a", newline="") as stream:
-            stream.write(text.getvalue())
+        with whole_file(path) as part:
+            part.write_bytes((kept + text.getvalue()).encode())
 
     def finish(self, headline: Mapping[str, Any], notes: str = "") -> None:
         """Write the headline figures and, in a full run, the README; print the figures as the last line."""

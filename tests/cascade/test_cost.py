@@ -55,7 +55,11 @@ def test_other_units() -> None:
 
 @pytest.mark.parametrize(
     ("trunks", "heads", "message"),
-    [((1.0,), (1.0, 2.0), "as many trunks as heads"), ((math.nan,), (1.0,), "at least 0 and finite")],
+    [
+        ((1.0,), (1.0, 2.0), "as many trunks as heads"),
+        ((math.nan,), (1.0,), "finite, at least 0"),
+        ((0.0, 1.0), (0.0, 1.0), "more for the first exit"),
+    ],
 )
 def test_broken_costs(trunks: tuple[float, ...], heads: tuple[float, ...], message: str) -> None:
     with pytest.raises(SpaceError, match=message):
