@@ -31,9 +31,8 @@ def prepare(task: Task, folder: Path) -> None:
     """All that needs many hours of two processors: searches, then trainings."""
     calibrated(task, folder)
     for kind, times in PHASES:
-        count = times * task.trials
-        done = done_file(folder, kind, count)
-        run_jobs([Job("dynamic_search", (task.name, kind, str(count), str(folder)), done)] * SEARCHERS)
+        given = task.name, kind, str(times * task.trials), str(folder)
+        run_jobs([Job("dynamic_search", given, done_file(task, folder, kind))] * SEARCHERS)
     choose(task, folder)
     for _ in range(2):  # what the first trainings tell decides which options are tried with other seeds
         run_jobs(list(_trainings(task, folder)))
@@ -95,11 +94,13 @@ def main() -> None:
 
 
 NOTES = """
-Each data set has one recipe for all systems; lin_grow sees two of five epochs, as it takes a minute and
-more for a thousand images. Ours is the network that one search found best (mean accuracy of its exits over
-budgets at equal ratios), `static0` to `static2` the best of another search with as many trainings that take
-no longer than the first, the middle and the last exit of ours, `in_turn` these three one after another with
-their answers averaged. The searches see validation images only, test images are read once.
+Each data set has one recipe for all systems, but lin_grow, the largest, sees two of five epochs. Ours is
+the network that one search found best (mean accuracy of its exits over budgets at equal ratios). It begins
+with further passes behind the best small networks of another search, for networks of one budget, which has
+twice as many trainings. Of that are `static0` to `static2`: the most accurate that are predicted to take no
+longer than the first, the middle and the last exit of ours, but longer than the level before. `in_turn` are
+these three one after another with their answers averaged, `alone` is our own network with its last exit
+alone. Searches, options and thresholds see validation images only.
 
 `times.csv`: each exit as one graph of its own (`ms`), the form in which no system pays for the number of
 its exits, and as the chain of segments that ships (`staged_ms`); the least of three passes. `answers.csv`:

@@ -34,11 +34,11 @@ __all__ = [
     "space_of",
 ]
 
-PHASES = (("static", 1), ("dynamic", 1), ("static", 2))
-"""Kinds of searches, in order, and up to how many times the task's trials each goes.
+PHASES = (("static", 2), ("dynamic", 1))
+"""Kinds of searches, in order, and how many times the task's trials each has.
 
-That for exits begins with what the other has found so far. So both have equally many trainings behind them in
-the end.
+That for exits begins with what the other has found, which has twice as many, for its networks are of several
+sizes.
 """
 KINDS = {"static": "search_spaces.anytime:static", "dynamic": "search_spaces.anytime:space"}
 TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
@@ -102,17 +102,16 @@ def _study_folder(kind: str, task: Task, folder: Path) -> Path:
     return folder / f"{kind}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]}"
 
 
-def _trained(kind: str, task: Task, folder: Path, *, most: int | None = None) -> list[Trial]:
-    """The networks that a search has trained, in order, at `most` so many."""
+def _trained(kind: str, task: Task, folder: Path) -> list[Trial]:
+    """The networks that a search has trained."""
     trials = read_study(_study_folder(kind, task, folder)).trials
-    evaluated = sorted((trial for trial in trials if trial.evaluated), key=lambda trial: trial.number)
-    return [trial for trial in evaluated[:most] if trial.state == "complete"]
+    return [trial for trial in trials if trial.state == "complete"]
 
 
 def _starts(task: Task, folder: Path) -> tuple[Architecture, ...]:
     """The most accurate networks of one budget that are ready when an exit first is asked, made deeper."""
     space, first = space_of("dynamic", task), CostRange.parse(task.times).low.bound
-    trained = _trained("static", task, folder, most=task.trials)
+    trained = _trained("static", task, folder)
     small = [trial for trial in trained if trial.values["latency_ms"] <= first]
     best = sorted(small, key=_accuracy, reverse=True)[:STARTS]
     return tuple(
@@ -132,9 +131,9 @@ def _passes(depths: tuple[int, ...], count: int) -> dict[str, int]:
     }
 
 
-def done_file(folder: Path, kind: str, trials: int) -> Path:
-    """What is there once a search has trained so many."""
-    return folder / f"{kind}-{trials}.done"
+def done_file(task: Task, folder: Path, kind: str) -> Path:
+    """What is there once a search has ended."""
+    return _study_folder(kind, task, folder) / "done"
 
 
 def best_dynamic(task: Task, folder: Path) -> Architecture:
@@ -174,7 +173,7 @@ def main(name: str, kind: str, trials: str, folder: str) -> int:
             print(study.record.evaluated, values, f"{trial.seconds:.0f} s", file=sys.stderr, flush=True)
         if time.monotonic() > end and study.record.evaluated < int(trials):
             return UNFINISHED
-    done_file(Path(folder), kind, int(trials)).touch()
+    done_file(task, Path(folder), kind).touch()
     return 0
 
 
