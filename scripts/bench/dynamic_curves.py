@@ -71,7 +71,7 @@ def curve_of(record: Record, task: str, system: str) -> Curve:
         return Curve(system, *costs, right)
     times = _rows(record, dynamic_time.FILE, task, system)
     least = [
-        # Noise may find an exit faster than the one before it, at which one could stop.
+        # Noise may find an exit faster than the one before it; it is told the time of that one then.
         np.maximum.accumulate(
             [min(float(row[name]) for row in times if int(row["exit"]) == exit) for exit in exits]
         )

@@ -2,101 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from dynamic_budgeted import budget_rows, budgeted_figures, rivals_of
-from dynamic_curves import Curve, curve_of, isotonic, resampled, standard_errors, systems_of
-from dynamic_systems import OPTIONS, OWN, level_exits
-from numpy.typing import NDArray
+from dynamic_budgeted import budget_rows, budgeted_figures
+from dynamic_curves import Curve, curve_of, systems_of
+from dynamic_gaps import POINTS, Gap, gaps, ratio, static_gaps
+from dynamic_systems import OPTIONS, OWN
 from record import Record
 
-__all__ = ["ablation", "figures", "gaps", "systems_table"]
+__all__ = ["ablation", "figures", "gap_table", "speedup_table", "systems_table"]
 
-POINTS = 100.0  # accuracies are told in percent points
+LARGER = ("lin_grow", "official")
+"""MSDNet at the sizes of its README, where they were trained."""
+METRICS = ("macs", "latency_ms")
 
 
 def figures(record: Record, task: str, heads_share_pct: float) -> dict[str, float | None]:
     own, msdnet = curve_of(record, task, "ours"), curve_of(record, task, "msdnet")
-    ratio, low, high = _ratio(own, msdnet)
+    value, low, high = ratio(own, msdnet, "ms")
     by_ms, by_macs = gaps(own, msdnet, "ms"), gaps(own, msdnet, "macs")
-    static = static_gaps(record, task, own, "ms")
+    static = static_gaps(record, task, own, "staged_ms")
     found = {
-        "ms_ratio_at_msdnet_last": ratio,
+        "ms_ratio_at_msdnet_last": value,
         "ms_ratio_low": low,
         "ms_ratio_high": high,
-        "anytime_gap_ms_min": min(gap + error for _, gap, error in by_ms),
-        "anytime_gap_ms_min_raw": min(gap for _, gap, _ in by_ms),
-        "anytime_gap_macs_min": min(gap + error for _, gap, error in by_macs),
-        "anytime_gap_macs_min_raw": min(gap for _, gap, _ in by_macs),
-        "anytime_gap_ms_mean": float(np.mean([gap for _, gap, _ in by_ms])),
-        "static_gap_max": max(gap - error for _, gap, error in static),
-        "static_gap_max_raw": max(gap for _, gap, _ in static),
-        "static_gap_mean": float(np.mean([gap for _, gap, _ in static])),
+        "staged_ms_ratio_at_msdnet_last": ratio(own, msdnet, "staged_ms")[0],
+        "anytime_gap_ms_min": min(gap.points + gap.error for gap in by_ms),
+        "anytime_gap_ms_min_raw": min(gap.points for gap in by_ms),
+        "anytime_gap_macs_min": min(gap.points + gap.error for gap in by_macs),
+        "anytime_gap_macs_min_raw": min(gap.points for gap in by_macs),
+        "anytime_gap_ms_mean": _mean(by_ms),
+        "static_gap_max": max(gap.points - gap.error for gap in static),
+        "static_gap_max_raw": max(gap.points for gap in static),
+        "static_gap_mean": _mean(static),
         **_budgets(record, task),
         **budgeted_figures(record, task),
         "heads_share_pct": heads_share_pct,
     }
-    return {name: None if value is None else round(value, 3) for name, value in found.items()}
+    return {name: None if math.isinf(value) else round(value, 3) for name, value in found.items()}
 
 
-def gaps(own: Curve, other: Curve, cost: str) -> list[tuple[float, float, float]]:
-    """At the costs of all exits from the dearer of the first ones on: cost, points ahead, standard error."""
-    ours, theirs = own.costs(cost), other.costs(cost)
-    costs = np.unique(np.concatenate([ours, theirs]))
-    costs = costs[costs >= max(ours[0], theirs[0])]
-
-    def ahead(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-        return POINTS * (_reached(ours, first, costs) - _reached(theirs, second, costs))
-
-    raw = ahead(own.accuracies(), other.accuracies())
-    errors = standard_errors([own, other], ahead)
-    return list(zip(costs.tolist(), raw.tolist(), errors.tolist(), strict=True))
-
-
-def static_gaps(record: Record, task: str, own: Curve, cost: str) -> list[tuple[float, float, float]]:
-    """At the levels of our network that have rivals: cost, points behind, standard error.
-
-    Between networks of one budget the line over the logarithm of the cost counts, which is in their favor.
-    """
-    rivals = rivals_of(record, task)
-    rivals.sort(key=lambda rival: rival.costs(cost)[-1])
-    costs = np.log([rival.costs(cost)[-1] for rival in rivals])
-    exits = list(level_exits(len(own.macs)))
-    levels = np.log(own.costs(cost)[exits])
-
-    def behind(first: NDArray[np.float64], *others: NDArray[np.float64]) -> NDArray[np.float64]:
-        front = isotonic([other[-1] for other in others])
-        return POINTS * (np.interp(levels, costs, front) - isotonic(first.tolist())[exits])
-
-    raw = behind(own.accuracies(), *(rival.accuracies() for rival in rivals))
-    errors = standard_errors([own, *rivals], behind)
-    return list(zip(np.exp(levels).tolist(), raw.tolist(), errors.tolist(), strict=True))
-
-
-def _ratio(own: Curve, msdnet: Curve) -> tuple[float | None, float | None, float | None]:
-    """Our time to the accuracy of MSDNet's last exit over its own, with a 90 % interval."""
-
-    def ratio(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-        there = np.flatnonzero(isotonic(first.tolist()) >= isotonic(second.tolist())[-1])
-        return np.array(own.ms[there[0]] / msdnet.ms[-1] if len(there) else np.inf)
-
-    value = float(ratio(own.accuracies(), msdnet.accuracies()))
-    low, high = np.percentile(resampled([own, msdnet], ratio), (5, 95), method="nearest").tolist()
-    finite = [None if np.isinf(each) else each for each in (value, low, high)]
-    return finite[0], finite[1], finite[2]
-
-
-def _reached(
-    costs: NDArray[np.float64], accuracies: NDArray[np.float64], at: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """What a system answers that is stopped at these costs: the exit reached, on the isotonic curve."""
-    found: NDArray[np.float64] = isotonic(accuracies.tolist())[np.searchsorted(costs, at, side="right") - 1]
-    return found
+def _mean(found: Sequence[Gap]) -> float:
+    return float(np.mean([gap.points for gap in found]))
 
 
 def _budgets(record: Record, task: str) -> dict[str, float]:
-    by_metric = {metric: budget_rows(record, task, "ours", metric) for metric in ("macs", "latency_ms")}
+    by_metric = {metric: budget_rows(record, task, "ours", metric) for metric in METRICS}
 
     def error(metric: str, spent: str) -> float:
         found = [
@@ -136,15 +89,68 @@ def systems_table(record: Record, task: str) -> str:
     return "\n".join(lines)
 
 
+def gap_table(record: Record, task: str) -> str:
+    """How far ours is ahead of the other systems at equal cost."""
+    own = curve_of(record, task, "ours")
+    others = ["msdnet", *(name for name in LARGER if name in systems_of(record, task))]
+    lines = ["| beside | by | at | ahead | standard error |", "| --- | --- | --: | --: | --: |"]
+    for name in others:
+        other = curve_of(record, task, name)
+        for cost in ("ms", "staged_ms", "macs"):
+            lines += _gap_lines(name, cost, gaps(own, other, cost))
+    for cost in ("ms", "staged_ms", "macs"):
+        behind = static_gaps(record, task, own, cost)
+        ahead = [gap._replace(points=-gap.points) for gap in behind]
+        lines += _gap_lines("networks of one budget", cost, ahead)
+    told = [f"{name}: {_times(own, curve_of(record, task, name))}" for name in others]
+    return (
+        "\n".join(lines)
+        + "\n\nOur milliseconds over theirs, at the accuracy of their last exit: "
+        + ("; ".join(told) + ".")
+    )
+
+
+def _gap_lines(name: str, cost: str, found: Sequence[Gap]) -> list[str]:
+    return [
+        f"| {name} | {cost.replace('_', ' ')} | "
+        f"{gap.cost:{',.0f' if cost == 'macs' else '.4f'}} | {gap.points:+.2f} | {gap.error:.2f} |"
+        for gap in found
+    ]
+
+
+def _times(own: Curve, other: Curve) -> str:
+    value, low, high = ratio(own, other, "ms")
+    return f"{value:.2f} ({low:.2f} to {high:.2f})" if math.isfinite(value) else "not reached"
+
+
+def speedup_table(record: Record, task: str) -> str:
+    """At each budget the speed-up over the last exit for all: in batches, as predicted, and by MACs."""
+    lines = [
+        "| budget | wall-clock | predicted from segments | predicted from MACs | leave at each exit |",
+        "| --- | --: | --: | --: | --- |",
+    ]
+    for metric in METRICS:
+        for rows in budget_rows(record, task, "ours", metric):
+            budget, wall, predicted, macs = (
+                float(np.mean([float(row[name]) for row in rows]))
+                for name in ("budget", "batch_speedup", "batch_speedup_predicted", "macs_speedup")
+            )
+            shares = np.mean([[float(share) for share in row["shares"].split()] for row in rows], axis=0)
+            told = f"{budget:,.0f} MACs" if metric == "macs" else f"{budget:.4f} ms"
+            leave = " ".join(f"{share:.0%}" for share in shares)
+            lines.append(f"| {told} | {wall:.2f} | {predicted:.2f} | {macs:.2f} | {leave} |")
+    return "\n".join(lines)
+
+
 def ablation(record: Record, task: str) -> str:
-    """What each way of teaching exits gains over the sum of their losses, in points, on the same seeds."""
+    """What each way of teaching exits gains over the main run, in points, on the same seeds."""
     accuracies = _option_accuracies(record, task)
-    plain = accuracies[OWN]
-    exits = len(next(iter(plain.values())))
+    main = accuracies[OWN]
+    exits = len(next(iter(main.values())))
     header = " | ".join(f"exit {exit}" for exit in range(exits))
     lines = [f"| option | seeds | {header} | mean |", "| --- | --: |" + " --: |" * (exits + 1)]
     for option, seeds in accuracies.items():
-        gained = np.mean([np.subtract(found, plain[seed]) for seed, found in seeds.items()], axis=0)
+        gained = np.mean([np.subtract(found, main[seed]) for seed, found in seeds.items()], axis=0)
         cells = " | ".join(f"{gain:+.2f}" for gain in gained)
         lines.append(f"| {option} | {len(seeds)} | {cells} | {gained.mean():+.2f} |")
     return "\n".join(lines)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from dynamic_budgeted import budget_rows
+from dynamic_batch import WHOLE_FILE
+from dynamic_budgeted import budget_rows, rivals_of
 from dynamic_curves import curve_of, systems_of
 from dynamic_systems import OPTIONS
 from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ COLORS = {
     "official": "#7fb2d0",
     "in_turn": "#8d6cab",
     "static": "#444444",
+    "alone": "#999999",
     "mobilenet": "#c9a227",
     "shufflenet": "#5b8e5a",
 }
@@ -30,32 +32,45 @@ LABELS = {
     "official": "MSDNet, official size",
     "in_turn": "networks of one budget, in turn",
     "static": "networks of one budget",
+    "alone": "our network, last exit alone",
     "mobilenet": "MobileNetV2-like",
     "shufflenet": "ShuffleNetV2-like",
 }
+SCATTERED = ("static", "alone", "mobilenet", "shufflenet")  # of which each point is a network
 DPI = 130
 
 
 def plot(record: Record, task: str) -> str:
-    """Draw both pictures side by side in one file, whose name is given."""
-    figure = Figure(figsize=(11.5, 4.6), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for panel, cost, unit in zip(axes, ("ms", "macs"), (1.0, 1e6), strict=True):
-        _draw(panel, record, task, cost=cost, unit=unit)
-    axes[0].set_xlabel("milliseconds per image, one thread")
-    axes[1].set_xlabel("million MACs per image")
-    axes[0].set_ylabel("test accuracy, %")
-    axes[0].legend(frameon=False, fontsize=8, loc="best")
+    """Draw all pictures side by side in one file, whose name is given."""
+    figure = Figure(figsize=(14, 4.6), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for panel, cost, unit in zip(panels, ("ms", "macs"), (1.0, 1e6), strict=False):
+        _draw_exits(panel, record, task, cost=cost, unit=unit)
+    _draw_budgets(panels[1], record, task, cost="macs", unit=1e6)
+    _draw_budgets(panels[2], record, task, cost="ms", unit=1.0)
+    _draw_whole(panels[2], record, task)
+    panels[0].set_xlabel("ms of an image, one thread, each exit as one graph")
+    panels[1].set_xlabel("million MACs of an image")
+    panels[2].set_xlabel("ms of an image on average, wall-clock of the runtime")
+    panels[0].set_ylabel("test accuracy, %")
+    for panel in panels:
+        _style(panel)
     figure.savefig(record.raw / f"{task}.png", dpi=DPI)
     return f"{task}.png"
 
 
-def _draw(axes: Axes, record: Record, task: str, *, cost: str, unit: float) -> None:
+def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
     axes.set_xscale("log")
     for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         ticks(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.tick_params(axis="x", which="both", labelsize=7)
+    axes.legend(frameon=False, fontsize=7, loc="best")
+
+
+def _draw_exits(axes: Axes, record: Record, task: str, *, cost: str, unit: float) -> None:
+    """Each system at each of its exits, all images at the same one."""
     groups: dict[str, list[tuple[float, float]]] = {}
     for system in systems_of(record, task):
         if system not in OPTIONS:
@@ -66,11 +81,28 @@ def _draw(axes: Axes, record: Record, task: str, *, cost: str, unit: float) -> N
     for name, points in groups.items():
         look = {"color": COLORS.get(name, "#999999"), "linewidth": 2.2 if name == "ours" else 1.3}
         costs, accuracies = zip(*sorted(points), strict=True)
-        axes.plot(costs, accuracies, "o-", markersize=4, label=LABELS.get(name, name), **look)
+        line = "" if name in SCATTERED else "-"
+        axes.plot(costs, accuracies, f"o{line}", markersize=4, label=LABELS.get(name, name), **look)
+
+
+def _draw_budgets(axes: Axes, record: Record, task: str, *, cost: str, unit: float) -> None:
+    """Thresholds solved from mean budgets."""
     for system, label in (("ours", "ours: each image where an exit is sure"), ("msdnet", "MSDNet: the same")):
         spent, bought = _batches(record, task, system, cost)
         look = {"color": COLORS[system], "linewidth": 1.5, "label": label}
         axes.plot([each / unit for each in spent], bought, "s--", markersize=4, **look)
+
+
+def _draw_whole(axes: Axes, record: Record, task: str) -> None:
+    """Networks of one budget in the same runtime."""
+    points = []
+    for rival in rivals_of(record, task):
+        rows = [row for row in record.rows(WHOLE_FILE) if (row["task"], row["system"]) == (task, rival.name)]
+        points.append(
+            (np.mean([float(row["single_ms"]) for row in rows]), 100 * float(rival.accuracies()[-1]))
+        )
+    costs, accuracies = zip(*sorted(points), strict=True)
+    axes.plot(costs, accuracies, "o", color=COLORS["static"], markersize=4, label=LABELS["static"])
 
 
 def _batches(record: Record, task: str, system: str, cost: str) -> tuple[list[float], list[float]]:

@@ -100,3 +100,10 @@ def test_given_temperatures_stay_and_others_are_fitted_for_each_exit() -> None:
     assert with_temperatures(given, HEADS, labels) is given
     fitted = with_temperatures(Readout(), HEADS, labels)
     assert len(fitted.temperatures) == 3 and fitted.temperatures[1] > fitted.temperatures[0]
+
+
+@pytest.mark.parametrize("classes", [5, 12, 13, 26, 37, 1000])
+def test_nobody_is_less_than_unsure(classes: int) -> None:
+    """Rounding makes the entropy of equal answers no more than the most."""
+    answer = decide([np.ones((3, classes), np.float32)], Readout(confidence="entropy"), exit=0)
+    assert (answer.confidence >= 0).all() and answer.confidence == pytest.approx(0, abs=1e-9)

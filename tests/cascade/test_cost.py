@@ -53,6 +53,11 @@ def test_other_units() -> None:
     assert costs.metric == "energy_mj"
 
 
+def test_paths_that_were_not_measured() -> None:
+    with pytest.raises(SpaceError, match="costs must be finite"):
+        CascadeCost.of_paths("latency_ms", [1.0, 2.0], [1.0, math.nan])
+
+
 @pytest.mark.parametrize(
     ("trunks", "heads", "message"),
     [

@@ -19,6 +19,7 @@ from nas.cascade import (
     first_right,
     spread_budgets,
 )
+from nas.errors import BudgetError
 
 COSTS = CascadeCost("macs", (10.0, 15.0, 40.0), (3.0, 3.0, 5.0))
 
@@ -103,3 +104,19 @@ def test_budgets_where_the_first_exit_is_the_best() -> None:
         costs = CascadeCost("macs", (float(least), 15.0, 40.0), (3.0, 3.0, 5.0))
         budgets = spread_budgets(found, costs, 4)
         assert min(budgets) >= costs.least and budgets == pytest.approx([costs.least] * 4)
+
+
+def test_failure_prediction_weighs_images() -> None:
+    shares = [0.55, 0.25, 0.15, 0.05]
+    weighted = Validation.of(HEADS, LABELS, class_shares=shares)
+    for exit in range(3):
+        right, sure = weighted.right[:, exit], weighted.confidence[:, exit]
+        expected = roc_auc_score(right, sure, sample_weight=weighted.weights)
+        assert failure_prediction(weighted, exit) == pytest.approx(expected)
+    never = [np.eye(4, dtype=np.float32)[(LABELS + 1) % 4]] * 2
+    assert failure_prediction(Validation.of(never, LABELS), 0) == 0.5
+
+
+def test_budgets_must_be_some() -> None:
+    with pytest.raises(BudgetError, match="must be at least 1 budget, but got 0"):
+        spread_budgets(ANSWERS, COSTS, 0)

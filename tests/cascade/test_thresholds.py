@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 
 from nas.bundle import Readout
 from nas.bundle.readout import COMBINATIONS
-from nas.cascade import CascadeCost, Validation, accuracy_reaching, cascade_at, cost_within, decide
+from nas.cascade import (
+    CascadeCost,
+    Validation,
+    accuracy_reaching,
+    cascade_at,
+    cost_within,
+    decide,
+    image_weights,
+    weighted_share,
+)
 from nas.errors import BudgetError, DataError, SpaceError
 
 CLASSES = 5
@@ -228,3 +237,36 @@ def test_thresholds_hold_as_devices_round_them() -> None:
         for exit, limit in enumerate(cascade.thresholds):
             leave = found.confidence[:, exit] >= limit
             assert (leave == (found.confidence[:, exit].astype(np.float32) >= np.float32(limit))).all()
+
+
+def test_no_image_goes_on_behind_the_exit_where_all_have_left() -> None:
+    """Not those of other images either, whom the last threshold used may not hold."""
+    closed = 0
+    for seed in range(60):
+        cascade = cost_within(validation(150, seed), COSTS, 24.0)
+        heads, labels = images(2000, 1000 + seed)
+        other = cascade_at(Validation.of(heads, labels), COSTS, cascade.thresholds)
+        answer = decide(heads, Readout(), exit=cascade.exit, thresholds=cascade.thresholds)
+        assert other.accuracy == pytest.approx((answer.logits.argmax(1) == labels).mean())
+        assert other.exit <= cascade.exit
+        closed += cascade.exit < 2
+    assert closed, "of some the last exit is never reached"
+
+
+@pytest.mark.parametrize("count", [6, 48, 49, 144, 1000])
+def test_equal_numbers_are_equal_shares(count: int) -> None:
+    weights = image_weights(np.arange(count) % 2, 2)
+    for right in range(count + 1):
+        named = np.arange(count) < right
+        assert weighted_share(weights, named) == named.mean() == right / count
+
+
+def test_answers_that_cannot_be() -> None:
+    heads, labels = images(50)
+    for wrong in (labels - 1, labels + 1):
+        with pytest.raises(DataError, match="validation labels must be from 0 to 4, but go from"):
+            Validation.of(heads, wrong)
+    with pytest.raises(DataError, match="logits of at least one head, but got none"):
+        Validation.of([], labels)
+    with pytest.raises(DataError, match="answers of at least one exit, but got none"):
+        Validation.of_answers([], labels, Readout())

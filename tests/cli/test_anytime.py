@@ -30,3 +30,32 @@ def test_a_range_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([*search, "--anytime", "macs 5M"]) == 2
     assert "a range of costs must read like 'macs 0.5M..5M'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--objective", "maximize:anytime_accuracy"], "must be an objective with --anytime, and only then"),
+        (["--anytime", "macs 1K..9K", "--objective", "maximize:accuracy"], "one stands without the other"),
+        (["--anytime", "energy 1mJ..3mJ", "--energy", "2W"], "must be of latency or of what is counted"),
+    ],
+)
+def test_what_does_not_go_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], message: str
+) -> None:
+    search = ["search", "search_spaces.tiny:space", "--out", str(tmp_path / "run"), "--data", "digits"]
+    assert main([*search, *given]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_search_keeps_the_calibration_by_which_it_compares(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, other = tmp_path / "run", tmp_path / "other.json"
+    search = ["search", "search_spaces.tiny:space", "--out", str(run), "--epochs", "1", "--images", "128"]
+    begun = [*search, "--data", "digits", "--anytime", "latency 1us..9ms", "--calibrate", "2"]
+    assert main([*begun, "--trials", "1"]) == 0
+    other.write_text((run / "latency.json").read_text() + " ")
+    assert main([*search, "--trials", "2", "--calibration", str(other)]) == 2
+    assert "a search with --anytime must keep its calibration" in capsys.readouterr().err

@@ -62,6 +62,13 @@ def test_figures_for_programs(nas: Nas, dynamic: Path, tmp_path: Path) -> None:
         assert sum(point["shares"]) == pytest.approx(1)
 
 
+def test_a_training_tells_the_macs_of_its_export(nas: Nas, dynamic: Path) -> None:
+    (model,) = Bundle.load(dynamic / "bundle").models
+    network = json.loads((dynamic / "models" / model.name / "network.json").read_text())
+    exported = Bundle.load(dynamic / "bundle").provenance["exits"]
+    assert [exit["macs"] for exit in network["exits"]] == [exit["macs"] for exit in exported]
+
+
 def test_exits_answer_as_they_were_trained(dynamic: Path) -> None:
     bundle = Bundle.load(dynamic / "bundle")
     assert {model.readout.combine for model in bundle.models} == {"sum"}
@@ -116,6 +123,14 @@ def test_uneven_classes_are_said_in_one_line(capsys: pytest.CaptureFixture[str])
     with saying_warnings():
         warnings.warn("images are few", stacklevel=1)
         warnings.warn("images are few", stacklevel=1)
+    assert capsys.readouterr().err == "nas: images are few\n"
+
+
+def test_what_else_is_warned_of_is_not_swallowed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.warns(RuntimeWarning, match="invalid value"), pytest.raises(ValueError), saying_warnings():
+        warnings.warn("images are few", stacklevel=1)
+        np.log(np.array(-1.0))
+        raise ValueError
     assert capsys.readouterr().err == "nas: images are few\n"
 
 

@@ -13,12 +13,12 @@ from nas.budget import Budget
 from nas.bundle import Bundle, Level, Readout
 from nas.cascade import CascadeCost
 from nas.data import Data, load_data
-from nas.errors import BundleError
+from nas.errors import BundleError, DataError
 from nas.export import ExportConfig, export
 from nas.latency import DeclaredEnergy, Target, Timing
 from nas.latency.target import Inputs
 from nas.latency.verification import verify_levels
-from nas.latency.ways import Way, ways_of
+from nas.latency.ways import Way, WayTimes, ways_of
 from nas.layers import conv_norm_act, global_avg_pool, linear
 from nas.model import Model
 from nas.net import Feature, Net
@@ -73,7 +73,7 @@ def exported(model: Model, data: Data, folder: Path, target: Target | None, **co
     energy = DeclaredEnergy.parse("0.5mJ + 2W") if target else None
     readouts = {"net": Readout(**config)}
     settings = ExportConfig(cascades=4, readouts=readouts)
-    budget = Budget.parse("latency<=1.5ms")
+    budget = Budget.parse("latency<=1.3ms")
     return export(
         {"net": model}, folder, data=data, target=target, budget=budget, energy=energy, config=settings
     )
@@ -109,8 +109,9 @@ def test_levels_do_what_they_claim(model: Model, data: Data, tmp_path: Path, con
         assert level.macs == pytest.approx(costs.leaving(asked)[exits].mean(), abs=1)
         assert level.measured.p50_ms == pytest.approx(FILE_MS * segments / len(exits))
         assert level.energy_mj == pytest.approx(0.5 + 2 * level.measured.p50_ms)
-    for each in bundle.provenance["cascades"]:
-        assert each["test_accuracy"] == pytest.approx(each["accuracy"], abs=0.15), "144 and 360 images"
+    for level, each in zip(found, bundle.provenance["cascades"], strict=True):
+        answers = runtime.run(data.x_test, level)
+        assert (answers.labels == data.y_test).mean() == pytest.approx(each["test_accuracy"])
     assert Bundle.load(tmp_path / "bundle") == bundle
 
 
@@ -122,13 +123,16 @@ def test_without_a_target_thresholds_are_solved_in_macs(model: Model, data: Data
 
 
 def test_a_budget_holds_for_the_longest_way(model: Model, data: Data, tmp_path: Path) -> None:
-    """Four trunks and heads of a quarter millisecond are within 1.5 ms, six are not."""
+    """Five files of a quarter millisecond are within 1.3 ms, six are not, though fewer run on average."""
     bundle = exported(model, data, tmp_path / "bundle", CountingTarget())
-    for level in cascades_of(bundle):
+    kept = {}
+    for level in [Level.from_json(each) for each in bundle.provenance["cascades"]]:
         files = list(ways_of(level))[-1]
         longest_ms = FILE_MS * (level.exit + 2 + len(files.asked))
         if level.exit == 2:
-            assert level.keeps_budget is (longest_ms <= 1.5)
+            assert level.keeps_budget is (longest_ms <= 1.3)
+            kept[level.keeps_budget] = level.measured.p50_ms
+    assert kept[False] <= 1.3, "on average it would be within the budget"
     verified = verify_levels(bundle, CountingTarget(), pause_s=0)
     for each in verified:
         assert each.measured.p50_ms == pytest.approx(each.certified.measured.p50_ms)
@@ -150,6 +154,8 @@ def test_ways_of_a_level() -> None:
         ((0.5, 0.5), "have a share for each of 3 exits, which add up to 1"),
         ((0.5, 0.4, 0.0), "which add up to 1"),
         ((0.5, 0.2, 0.3), "and 0 behind its own exit"),
+        ((1.5, -0.5, 0.0), "which add up to 1"),
+        ((float("nan"), 0.5, 0.0), "which add up to 1"),
         ((0.5, 0.5, 0.0), "be 0 for an exit that is not asked"),
     ],
 )
@@ -185,3 +191,29 @@ def test_thresholds_need_early_exits(data: Data, tmp_path: Path) -> None:
     model = Model(single.graph(single.architecture({})))
     with pytest.raises(BundleError, match="must have at least 2 exits to have thresholds, but those of"):
         exported(model, data, tmp_path / "bundle", None)
+
+
+def test_a_device_that_sees_other_classes(model: Model, data: Data, tmp_path: Path) -> None:
+    """Every level of the dial, with thresholds or not, tells accuracy as the device will see it."""
+    shares = (1.0, *([0.02] * 9))
+    settings = ExportConfig(cascades=3, class_shares=shares)
+    bundle = export({"net": model}, tmp_path / "bundle", data=data, config=settings)
+    assert bundle.provenance["class_shares"] == list(shares)
+    runtime = Runtime(bundle)
+    for part, key in (("val", "accuracy"), ("test", "test_accuracy")):
+        images, labels = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+        each = np.array(shares) / sum(shares) / np.bincount(labels)
+        for record in (*bundle.provenance["exits"], *bundle.provenance["cascades"]):
+            right = runtime.run(images, Level.from_json(record)).labels == labels
+            assert record[key] == pytest.approx(each[labels] @ right)
+    with pytest.raises(DataError, match="class_shares must be a number of at least 0 for each of 10"):
+        export({"net": model}, tmp_path / "b", data=data, config=ExportConfig(class_shares=(1.0, 2.0)))
+    with pytest.raises(BundleError, match="cascades must be at least 0, but got -2"):
+        export({"net": model}, tmp_path / "b", data=data, config=ExportConfig(cascades=-2))
+
+
+def test_a_way_with_all_heads_is_measured_once(model: Model, data: Data, tmp_path: Path) -> None:
+    bundle = exported(model, data, tmp_path / "bundle", None, combine="sum")
+    times = WayTimes(CountingTarget(), bundle, "net")
+    assert times.latency(Way("net", 2, (0, 1))) is times.latency(Way("net", 2))
+    assert times.costs().heads == (0.0, 0.0, 0.0)

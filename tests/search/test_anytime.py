@@ -49,6 +49,7 @@ def test_ranges_read_back_equal(text: str) -> None:
     [
         ("1M..8M", "must read like 'macs 0.5M..5M'"),
         ("macs 8M..1M", "must begin below its end"),
+        ("macs 1M,latency<=3ms..4M", "must be of one quantity"),
         ("speed 1M..8M", "must limit one of"),
         ("latency 1..8", "latency must have one of the units"),
     ],
@@ -96,3 +97,24 @@ def test_a_search_finds_networks_with_cheap_exits(tmp_path: Path) -> None:
     assert best.values["anytime_accuracy"] == max(values)
     assert max(values[10:]) > max(values[:5]), "it learns"
     assert len(space.graph(best.architecture).exits) > 1
+
+
+def test_all_that_is_counted_needs_no_function() -> None:
+    candidate = Candidate(space, space.sample(Random(3)))
+    exits = range(len(candidate.graph.exits))
+    evaluation = AnytimeEvaluation(
+        lambda candidate: {f"accuracy@{exit}": 0.5 for exit in exits}, CostRange.parse("size 1B..1GB")
+    )
+    assert 0.1 < evaluation(candidate)["anytime_accuracy"] < 0.5
+
+
+def test_an_evaluation_that_leaves_an_exit_out() -> None:
+    candidate = Candidate(space, space.sample(Random(3)))
+    evaluation = AnytimeEvaluation(lambda candidate: {"accuracy": 0.5}, COSTS)
+    with pytest.raises(StudyError, match="must tell accuracy@k of every exit k, but not of 0"):
+        evaluation(candidate)
+
+
+def test_a_cost_that_is_no_number_is_not_free() -> None:
+    with pytest.raises(StudyError, match="costs must be at least 0, but got"):
+        COSTS.mean_accuracy([math.nan], [0.9], chance=0.1)

@@ -12,6 +12,7 @@ from nas.graph import Graph
 from nas.net import Net
 from nas.op import Shape
 from nas.space import Architecture, Candidate, SearchSpace, load_space
+from search_spaces import anytime
 from search_spaces.chain import COARSEST, ask_strides
 
 SPACES = ("anytime", "lowrank", "mixed", "mobile", "msdnet", "shuffle", "squeeze", "tiny", "xception")
@@ -89,9 +90,10 @@ def early_head_macs(graph: Graph) -> int:
     return sum(graph.layers[position].macs for segment in heads for position in segment.nodes)
 
 
-@pytest.mark.parametrize("name", ["anytime", "lowrank", "mixed", "mobile", "shuffle", "xception"])
-def test_early_heads_are_light(name: str) -> None:
-    for candidate in candidates(space_of(name).at((3, 32, 32), 10), 60):
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28)], ids=str)
+@pytest.mark.parametrize("name", ["anytime", "lowrank", "mixed", "mobile", "shuffle", "squeeze", "xception"])
+def test_early_heads_are_light(name: str, shape: Shape) -> None:
+    for candidate in candidates(space_of(name).at(shape, 10), 60):
         assert early_head_macs(candidate.graph) <= 0.1 * Cost.total(candidate.graph).macs
 
 
@@ -116,3 +118,11 @@ def test_images_are_halved_until_they_are_coarse(where: str) -> None:
         left = math.ceil(size / 2**halvings)
         assert left >= min(size, COARSEST)
         assert halvings == 5 or math.ceil(size / 2 ** (halvings + 1)) < COARSEST
+
+
+def test_networks_with_their_last_exit_alone() -> None:
+    """Of the same choices as with all exits, and as dear."""
+    for candidate in candidates(anytime.space, 10):
+        whole = anytime.whole.graph(anytime.whole.architecture(dict(candidate.architecture.choices)))
+        assert len(whole.exits) == 1
+        assert Cost.of(whole).macs == Cost.of(candidate.graph).macs

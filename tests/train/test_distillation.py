@@ -120,3 +120,15 @@ def test_a_checkpoint_knows_its_teacher(tmp_path: Path) -> None:
     fit(model(), digits(), config, teacher=model(32), checkpoint=tmp_path / "c")
     with pytest.raises(StudyError, match="must be of this training, but its teacher is"):
         fit(model(), digits(), config, teacher=model(32, seed=1), checkpoint=tmp_path / "c")
+
+
+def test_a_teacher_is_left_as_it_was() -> None:
+    teacher = model(32)
+    teacher.train()
+    config = TrainConfig(epochs=1, distill="teacher", images=64)
+    before = {name: values.copy() for name, values in teacher.weights().items()}
+    fit(model(), digits(), config, teacher=teacher)
+    assert teacher.training
+    assert all((values == before[name]).all() for name, values in teacher.weights().items())
+    with pytest.raises(StudyError, match="must not be its own teacher"):
+        fit(teacher, digits(), config, teacher=teacher)
