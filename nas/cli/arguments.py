@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.budget import Budget
 from nas.data import load_data
@@ -28,6 +29,7 @@ __all__ = [
     "positive",
     "read_binding",
     "read_budget",
+    "settings",
     "several",
     "shape",
     "shares",
@@ -145,3 +147,21 @@ def _whole(text: str, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
         raise ArgumentTypeError(f"must be a whole number of at least {least}, but got {text!r}")
     return int(text)
+
+
+def settings(text: str, kinds: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """`NAME=VALUE,…` with these names, each once, and their kinds of values."""
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = (each.strip() for each in part.partition("="))
+        if name not in kinds or not value:
+            raise ArgumentTypeError(
+                f"must be NAME=VALUE with NAME one of {', '.join(kinds)}, but got {part!r}"
+            )
+        if name in found:
+            raise ArgumentTypeError(f"must name each setting once, but {name} is named twice")
+        try:
+            found[name] = kinds[name](value)
+        except ValueError:
+            raise ArgumentTypeError(f"must give {name} a number, but got {value!r}") from None
+    return found

@@ -2,17 +2,19 @@
 
 Of each exit its MACs, milliseconds, accuracy and how well it knows where it errs; and for some mean budgets,
 whose thresholds are solved on validation images, what accuracy they buy and where images leave. The page has
-the curves, which exit is right where another is wrong, and images that are easy and hard.
+the curves, which exit is right where another is wrong, and images that are easy and hard. Budgets are in MACs
+or, with --target, in milliseconds measured on it now.
 
 Example:
   nas eval runs/d
+  nas eval runs/d --target local
   nas eval runs/d --model net7 --budgets 8 --json
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.bundle import Bundle, BundleModel
@@ -35,6 +37,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--bundle", type=Path, metavar="BUNDLE", help="what was exported (default RUN/bundle)"
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the page (default RUN/eval)")
+    parser.add_argument("--target", metavar="SPEC", help="to measure on, such as local (default: count MACs)")
+    parser.add_argument("--threads", type=positive, help="to measure with (default: as in the search)")
     parser.add_argument("--model", metavar="NAME", help="of the bundle (default: all with early exits)")
     parser.add_argument(
         "--budgets", type=positive, default=BUDGETS, help=f"solved for each network (default {BUDGETS})"
@@ -53,17 +57,21 @@ def execute(arguments: Namespace) -> None:
     bundle, data = Bundle.load(arguments.bundle or run.bundle), run.data()
     _check_data(bundle, data)
     runtime = Runtime(bundle)
+    chosen = _chosen(bundle, arguments.model)
+    macs = [_costs(model, run.record.settings.space) for model in chosen]
+    times = _times(bundle, chosen, arguments.target, threads=arguments.threads or run.job.threads)
     with saying_warnings():
         reports = [
             evaluate_exits(
                 runtime,
                 model.name,
-                _costs(model, run.record.settings.space),
+                counted,
                 data,
                 budgets=arguments.budgets,
                 examples=arguments.examples,
+                times=timed,
             )
-            for model in _chosen(bundle, arguments.model)
+            for model, counted, timed in zip(chosen, macs, times, strict=True)
         ]
     page = write_exit_report(arguments.out or run.folder / "eval", reports, data=data.name)
     say(f"the page is {page}")
@@ -72,6 +80,19 @@ def execute(arguments: Namespace) -> None:
     else:
         write_table(exit_report_table(reports))
         write_table(budget_table(reports))
+
+
+def _times(
+    bundle: Bundle, models: Sequence[BundleModel], spec: str | None, *, threads: int
+) -> list[CascadeCost | None]:
+    """Milliseconds of the parts of each model, on the target if one is given."""
+    from nas.latency import open_target
+    from nas.latency.ways import WayTimes
+
+    if spec is None:
+        return [None] * len(models)
+    target = open_target(spec, threads=threads, tell=say)
+    return [WayTimes(target, bundle, model.name).costs() for model in models]
 
 
 def _check_data(bundle: Bundle, data: Data) -> None:

@@ -2,26 +2,30 @@
 
 It is checked and measured in the runtime that ships. Its levels are the exits that no other beats in
 milliseconds and validation accuracy; with --cascades also such at which an image leaves where an exit is
-sure of it, with thresholds solved from mean budgets. A device needs only numpy and onnxruntime to run it.
+sure of it, with thresholds solved from mean budgets, or from one's own with --cascade-budget. A device needs
+only numpy and onnxruntime to run it.
 
 The milliseconds are held against the budget of the search; a level that breaks it is told on stderr.
 
 Example:
   nas export runs/d
   nas export runs/d --out phone --torch --cascades 4
+  nas export runs/d --cascade-budget "latency<=0.2ms" --readout confidence=margin
   nas export runs/d --target tcp://phone:7000,threads=2
 """
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.budget import Budget
 from nas.bundle import Bundle, Readout
-from nas.cli.arguments import add_energy, add_folder, add_json, natural, positive, shares
+from nas.bundle.readout import COMBINATIONS, CONFIDENCES
+from nas.cli.arguments import add_energy, add_folder, add_json, natural, positive, settings, shares
 from nas.cli.job import NETWORK_FILE, SELECTION_FILE, WEIGHTS_FILE, Run, read_file
 from nas.cli.output import say, saying_warnings, write_json, write_table
 from nas.cli.progress import LiveLine
@@ -43,19 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive, help="to measure with (default: as in the search)")
     add_energy(parser)
     parser.add_argument("--torch", action="store_true", help="add the weights as safetensors")
-    parser.add_argument(
-        "--cascades",
-        type=natural,
-        default=0,
-        metavar="N",
-        help="levels of each network at which an image leaves where an exit is sure of it (default 0)",
-    )
-    parser.add_argument(
-        "--class-shares",
-        type=shares,
-        metavar="SHARE,…",
-        help="of each class on the device, for which thresholds are solved (default: as in validation)",
-    )
+    _add_cascades(parser)
     parser.add_argument(
         "--int8", action="store_true", help="add each network in int8 where its last exit is faster so"
     )
@@ -66,6 +58,49 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--no-fused", action="store_true", help="leave out the files that hold all exits of a network"
     )
     add_json(parser)
+
+
+def _add_cascades(parser: ArgumentParser) -> None:
+    """How exits answer, and levels at which an image leaves where one is sure of it."""
+    parser.add_argument(
+        "--cascades",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="levels of each network at which an image leaves where an exit is sure of it (default 0)",
+    )
+    parser.add_argument(
+        "--cascade-budget",
+        action="append",
+        default=[],
+        metavar="BUDGET",
+        help='such a level for this mean budget, such as "latency<=0.2ms"; may be given again',
+    )
+    parser.add_argument(
+        "--readout",
+        type=_readout,
+        default={},
+        metavar="NAME=VALUE,…",
+        help=f"how exits answer: combine ({', '.join(COMBINATIONS)}; default as trained) and confidence "
+        f"({', '.join(CONFIDENCES)})",
+    )
+    parser.add_argument(
+        "--class-shares",
+        type=shares,
+        metavar="SHARE,…",
+        help="of each class on the device, for which accuracy is told and thresholds are solved (default: as "
+        "in the images)",
+    )
+
+
+def _readout(text: str) -> dict[str, str]:
+    """Settings of a read-out, as in `combine=mean,confidence=margin`."""
+    found = settings(text, {"combine": str, "confidence": str})
+    try:
+        Readout(**found)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+    return found
 
 
 def execute(arguments: Namespace) -> None:
@@ -112,8 +147,9 @@ def _config(arguments: Namespace, readouts: Mapping[str, Readout]) -> ExportConf
         int8=arguments.int8,
         torch_weights=arguments.torch,
         cascades=arguments.cascades,
+        cascade_budgets=tuple(arguments.cascade_budget),
         class_shares=arguments.class_shares,
-        readouts=readouts,
+        readouts={name: replace(readout, **arguments.readout) for name, readout in readouts.items()},
         governor=read_file(arguments.governor) if arguments.governor else {},
     )
 

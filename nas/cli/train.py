@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nas.cascade import CascadeCost
-from nas.cli.arguments import add_folder, add_json, positive
+from nas.cli.arguments import add_folder, add_json, positive, settings
 from nas.cli.job import (
     NETWORK_FILE,
     SELECTION_FILE,
@@ -115,19 +115,7 @@ def execute(arguments: Namespace) -> None:
 
 def _exit_settings(text: str) -> dict[str, Any]:
     """Settings of a training that concern exits, as in `combine=sum,distill_weight=0.5`."""
-    found: dict[str, Any] = {}
-    for part in text.split(","):
-        name, _, value = (each.strip() for each in part.partition("="))
-        if name not in EXIT_SETTINGS or not value:
-            names = ", ".join(EXIT_SETTINGS)
-            raise ArgumentTypeError(f"must be NAME=VALUE with NAME one of {names}, but got {part!r}")
-        if name in found:
-            raise ArgumentTypeError(f"must name each setting once, but {name} is named twice")
-        try:
-            found[name] = EXIT_SETTINGS[name](value)
-        except ValueError:
-            raise ArgumentTypeError(f"must give {name} a number, but got {value!r}") from None
-    return found
+    return settings(text, EXIT_SETTINGS)
 
 
 def _outside(teacher: Path, folders: Iterable[Path]) -> Path:

@@ -107,7 +107,7 @@ class Draft:
             answers = Answers.of(runtime, name, self._data, self._config.class_shares)
             exits = measured_exits(runtime, name, graph, answers=answers, conditions=conditions)
             found += exits
-            if self._config.cascades and len(exits) > 1:
+            if self._config.has_cascades and len(exits) > 1:
                 self._tell(f"solving thresholds of {name}")
                 found += cascade_levels(
                     runtime, graph, exits, answers=answers, conditions=conditions, config=self._config

@@ -20,6 +20,7 @@ from nas.bundle.fields import dumped
 from nas.cascade import image_weights
 from nas.data import Data
 from nas.errors import BundleError
+from nas.export.cascades import check_budgets
 from nas.export.config import ExportConfig
 from nas.export.draft import Draft
 from nas.export.entries import INT8
@@ -60,7 +61,7 @@ def export(
     """
     budget, conditions, config = budget or Budget(), _conditions(), config or ExportConfig()
     _check_models(models, data, int8=config.int8)
-    _check_cascades(models, data, config)
+    _check_cascades(models, data, config, target=target, energy=energy)
     dumped(provenance or {})  # so that what is no JSON is found at once
     if config.int8 and target is None:
         raise BundleError("int8 is kept where it is faster, but no target was given; give one to time on")
@@ -99,10 +100,18 @@ def export(
     return write_bundle(folder, bundle, files)
 
 
-def _check_cascades(models: Mapping[str, Model], data: Data, config: ExportConfig) -> None:
+def _check_cascades(
+    models: Mapping[str, Model],
+    data: Data,
+    config: ExportConfig,
+    *,
+    target: Target | None,
+    energy: DeclaredEnergy | None,
+) -> None:
+    check_budgets(config.cascade_budgets, target=target, energy=energy)
     if config.cascades < 0:
         raise BundleError(f"cascades must be at least 0, but got {config.cascades}; give how many levels")
-    if config.cascades and all(len(model.graph.exits) == 1 for model in models.values()):
+    if config.has_cascades and all(len(model.graph.exits) == 1 for model in models.values()):
         rule = "a network must have at least 2 exits to have thresholds"
         raise BundleError(f"{rule}, but those of {sorted(models)} have 1; leave cascades out")
     for part, labels in (("validation", data.y_val), ("test", data.y_test)):

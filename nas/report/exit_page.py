@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from nas.report.exit_plots import draw_budgets, draw_confusion, draw_examples, draw_shares
-from nas.report.exits import ExitReport, budget_table, exit_report_table
+from nas.report.exits import FALL, ExitReport, budget_table, exit_report_table
 from nas.report.html import document, figure, table
 
 __all__ = ["write_exit_report"]
@@ -35,7 +35,7 @@ def _parts(folder: Path, report: ExitReport) -> list[str]:
         "confusion": (
             draw_confusion(report),
             "Images that one exit gets right and another wrong. What stands above the diagonal is lost by "
-            f"going on. For {report.falling:.1%} the true class becomes less likely by more than 0.2.",
+            f"going on. For {report.falling:.1%} the true class becomes less likely by more than {FALL}.",
         ),
         "easy": (draw_examples(report, report.easy), "Easy: the surest right answers of the first exit."),
         "hard": (

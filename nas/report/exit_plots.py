@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,20 +15,24 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_budgets", "draw_confusion", "draw_examples", "draw_shares"]
 
-MMAC = "million MACs per image (1 MAC = 2 FLOPs)"
+UNITS = MappingProxyType(
+    {"macs": ("million MACs per image (1 MAC = 2 FLOPs)", 1e6), "latency_ms": ("ms per image", 1.0)}
+)
+"""Of each metric what an axis says, and by what costs are divided for it."""
 PALE = "#b5bcc4"
 COLUMNS = 8
 
 
 def draw_budgets(report: ExitReport) -> Figure:
-    """Accuracy on test images against MACs: of each exit for all images, and where each leaves as it may."""
-    spent = [point.other.cost / 1e6 for point in report.budgets]
+    """Accuracy on test images against cost: of each exit for all images, and where each leaves as it may."""
+    label, unit = UNITS[report.costs.metric]
+    spent = [point.other.cost / unit for point in report.budgets]
     bought = [100 * point.other.accuracy for point in report.budgets]
-    macs = [float(exit["macs"] or 0) / 1e6 for exit in report.exits]
+    costs = [float(exit[report.costs.metric] or 0) / unit for exit in report.exits]
     reached = [100 * float(exit["test_accuracy"] or 0) for exit in report.exits]
-    figure, axes = new_axes(MMAC, [*spent, *macs])
+    figure, axes = new_axes(label, [*spent, *costs])
     axes.set_ylabel("test accuracy, %")
-    axes.plot(macs, reached, "s-", color=COLORS[1], linewidth=1.4, label="all images leave at one exit")
+    axes.plot(costs, reached, "s-", color=COLORS[1], linewidth=1.4, label="all images leave at one exit")
     axes.plot(spent, bought, "o-", color=COLORS[0], linewidth=1.4, label="each leaves where an exit is sure")
     axes.legend(frameon=False, loc="best")
     return figure
@@ -35,7 +40,8 @@ def draw_budgets(report: ExitReport) -> Figure:
 
 def draw_shares(report: ExitReport) -> Figure:
     """What share of the test images leaves where, for each mean budget."""
-    figure, axes = new_axes("mean budget, million MACs per image", ())
+    label, unit = UNITS[report.costs.metric]
+    figure, axes = new_axes(f"mean budget, {label}", ())
     axes.set_ylabel("images, %")
     places = range(len(report.budgets))
     bottom = np.zeros(len(report.budgets))
@@ -44,7 +50,7 @@ def draw_shares(report: ExitReport) -> Figure:
         color = COLORS[exit % len(COLORS)]
         axes.bar(places, share, 0.7, bottom=bottom, color=color, label=f"exit {exit}")
         bottom += share
-    axes.set_xticks(places, [f"{point.budget / 1e6:.3g}" for point in report.budgets])
+    axes.set_xticks(places, [f"{point.budget / unit:.3g}" for point in report.budgets])
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 

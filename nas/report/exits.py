@@ -22,13 +22,15 @@ from nas.cascade import (
     spread_budgets,
 )
 from nas.data import Data
+from nas.metric import METRICS
 from nas.report.points import measured_exits
 from nas.report.tables import Table
 from nas.runtime import Prediction, Runtime, exit_predictions
 
-__all__ = ["Examples", "ExitReport", "budget_table", "evaluate_exits", "exit_report_table"]
+__all__ = ["FALL", "Examples", "ExitReport", "budget_table", "evaluate_exits", "exit_report_table"]
 
-_FALL = 0.2  # of a probability, which is told
+FALL = 0.2
+"""Of the probability of an image's class, which is told."""
 
 
 @final
@@ -49,13 +51,14 @@ class ExitReport:
     model: str
     classes: tuple[str, ...]
     costs: CascadeCost
+    """In which budgets are: MACs or milliseconds."""
     exits: tuple[dict[str, float | int | None], ...]
     """Of each exit: MACs with its head alone, milliseconds if measured, accuracy, failure prediction."""
     budgets: tuple[BudgetPoint, ...]
     confusion: NDArray[np.float64]
     """Share of images that the exit of the row gets right and that of the column wrong."""
     falling: float
-    """Share of images whose class becomes on the way less likely by more than 0.2."""
+    """Share of images whose class becomes on the way less likely by more than `FALL`."""
     hardness: NDArray[np.float64]
     """Share of images by the first exit from which on they are named right; the last is of all others."""
     easy: Examples
@@ -71,8 +74,11 @@ class ExitReport:
                 {
                     "budget": point.budget,
                     "metric": self.costs.metric,
+                    "exit": point.cascade.exit,
                     "thresholds": list(point.cascade.thresholds),
                     "validation_accuracy": point.cascade.accuracy,
+                    "validation_cost": point.cascade.cost,
+                    "margin": point.cascade.margin,
                     "test_accuracy": point.other.accuracy,
                     "test_cost": point.other.cost,
                     "shares": list(point.other.shares),
@@ -86,9 +92,20 @@ class ExitReport:
 
 
 def evaluate_exits(
-    runtime: Runtime, model: str, costs: CascadeCost, data: Data, *, budgets: int, examples: int
+    runtime: Runtime,
+    model: str,
+    macs: CascadeCost,
+    data: Data,
+    *,
+    budgets: int,
+    examples: int,
+    times: CascadeCost | None = None,
 ) -> ExitReport:
-    """Run validation and test images through every exit; thresholds are solved on validation alone."""
+    """Run validation and test images through every exit; thresholds are solved on validation alone.
+
+    Budgets are means of milliseconds where their `times` are known, else of MACs.
+    """
+    costs = times or macs
     readout = runtime.bundle.model(model).readout
     found = exit_predictions(runtime, model, data.x_test)
     val = Validation.of_answers(exit_predictions(runtime, model, data.x_val), data.y_val, readout)
@@ -99,10 +116,10 @@ def evaluate_exits(
         model=model,
         classes=runtime.bundle.classes,
         costs=costs,
-        exits=_exits(runtime.bundle, model, costs, test),
+        exits=_exits(runtime.bundle, model, macs, test, times=times),
         budgets=budget_curve(val, test, costs, spread_budgets(val, costs, budgets)),
         confusion=exit_confusion(test),
-        falling=falling_shares(shares, data.y_test, [_FALL])[_FALL],
+        falling=falling_shares(shares, data.y_test, [FALL])[FALL],
         hardness=np.bincount(from_exit, minlength=test.exits + 1) / len(from_exit),
         easy=_surest(found[0], data, from_exit == 0, count=examples),
         hard=_surest(found[-1], data, from_exit == test.exits, count=examples),
@@ -110,19 +127,22 @@ def evaluate_exits(
 
 
 def _exits(
-    bundle: Bundle, model: str, costs: CascadeCost, test: Validation
+    bundle: Bundle, model: str, macs: CascadeCost, test: Validation, *, times: CascadeCost | None
 ) -> tuple[dict[str, float | int | None], ...]:
-    alone = costs.leaving([bundle.model(model).readout.needs_all_heads] * (test.exits - 1))
-    times = {
+    asked = [bundle.model(model).readout.needs_all_heads] * (test.exits - 1)
+    counted = macs.leaving(asked)
+    known = {
         found.exit: found.latency.p50_ms
         for found in measured_exits(bundle)
         if found.model == model and found.latency and found.thresholds is None
     }
+    if times:
+        known = dict(enumerate(times.leaving(asked).tolist()))
     return tuple(
         {
             "exit": exit,
-            "macs": round(float(alone[exit])),
-            "latency_ms": times.get(exit),
+            "macs": round(float(counted[exit])),
+            "latency_ms": known.get(exit),
             "test_accuracy": accuracy,
             "failure_prediction": failure_prediction(test, exit),
         }
@@ -150,15 +170,22 @@ def exit_report_table(reports: Sequence[ExitReport]) -> Table:
 
 def budget_table(reports: Sequence[ExitReport]) -> Table:
     """For each mean budget what test images come to."""
+    heading = METRICS[reports[0].costs.metric].heading
     rows = [
         (
             report.model,
-            round(point.budget),
-            round(point.other.cost),
+            _told(point.budget, report.costs.metric),
+            _told(point.other.cost, report.costs.metric),
             point.other.accuracy,
             " ".join(f"{share:.0%}" for share in point.other.shares),
         )
         for report in reports
         for point in report.budgets
     ]
-    return Table.of(("model", "mean MACs allowed", "on test", "test accuracy", "leave at each exit"), rows)
+    return Table.of(
+        ("model", f"mean {heading} allowed", "on test", "test accuracy", "leave at each exit"), rows
+    )
+
+
+def _told(cost: float, metric: str) -> float:
+    return round(cost) if METRICS[metric].counted else cost

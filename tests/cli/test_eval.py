@@ -62,6 +62,17 @@ def test_figures_for_programs(nas: Nas, dynamic: Path, tmp_path: Path) -> None:
         assert sum(point["shares"]) == pytest.approx(1)
 
 
+def test_budgets_in_milliseconds(nas: Nas, dynamic: Path, tmp_path: Path) -> None:
+    out = nas("eval", dynamic, "--out", tmp_path, "--target", "local", "--budgets", 2, "--json")
+    (found,) = json.loads(out)["models"]
+    times = [exit["latency_ms"] for exit in found["exits"]]
+    assert times == sorted(times)
+    for point in found["budgets"]:
+        assert point["metric"] == "latency_ms"
+        assert times[0] <= point["validation_cost"] + point["margin"] <= point["budget"] + 1e-9
+        assert point["validation_cost"] <= 2 * times[-1]
+
+
 def test_a_training_tells_the_macs_of_its_export(nas: Nas, dynamic: Path) -> None:
     (model,) = Bundle.load(dynamic / "bundle").models
     network = json.loads((dynamic / "models" / model.name / "network.json").read_text())
@@ -117,6 +128,17 @@ def test_shares_of_classes(nas: Nas, dynamic: Path, tmp_path: Path) -> None:
     given = ["export", dynamic, "--cascades", 1, "--no-fused", "--out", tmp_path / "b", "--class-shares"]
     nas(*given, ",".join(["1"] * 10))
     assert "class_shares must be a number of at least 0 for each of 10 classes" in nas(*given, "1,2", code=2)
+
+
+def test_read_outs_and_budgets_of_ones_own(nas: Nas, dynamic: Path, tmp_path: Path) -> None:
+    given = ["export", dynamic, "--no-fused", "--out", tmp_path / "b"]
+    nas(*given, "--cascade-budget", "macs<=150K", "--readout", "combine=mean,confidence=margin")
+    bundle = Bundle.load(tmp_path / "b")
+    assert {(model.readout.combine, model.readout.confidence) for model in bundle.models} == {
+        ("mean", "margin")
+    }
+    (found,) = bundle.provenance["cascades"]
+    assert found["macs"] <= 150_000
 
 
 def test_uneven_classes_are_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

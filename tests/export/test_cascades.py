@@ -13,7 +13,7 @@ from nas.budget import Budget
 from nas.bundle import Bundle, Level, Readout
 from nas.cascade import CascadeCost
 from nas.data import Data, load_data
-from nas.errors import BundleError, DataError
+from nas.errors import BudgetError, BundleError, DataError
 from nas.export import ExportConfig, export
 from nas.latency import DeclaredEnergy, Target, Timing
 from nas.latency.target import Inputs
@@ -217,3 +217,38 @@ def test_a_way_with_all_heads_is_measured_once(model: Model, data: Data, tmp_pat
     times = WayTimes(CountingTarget(), bundle, "net")
     assert times.latency(Way("net", 2, (0, 1))) is times.latency(Way("net", 2))
     assert times.costs().heads == (0.0, 0.0, 0.0)
+
+
+def test_mean_budgets_of_ones_own(model: Model, data: Data, tmp_path: Path) -> None:
+    """In MACs, milliseconds and declared millijoules; each is kept with its margin."""
+    energy, texts = DeclaredEnergy.parse("0.5mJ + 2W"), ("latency<=0.8ms", "energy<=2.2mJ", "macs<=30K")
+    config = ExportConfig(cascade_budgets=texts)
+    place = tmp_path / "bundle"
+    bundle = export({"net": model}, place, data=data, target=CountingTarget(), energy=energy, config=config)
+    found = [Level.from_json(each) for each in bundle.provenance["cascades"]]
+    assert 1 <= len(found) <= 3
+    within = [
+        (
+            level.measured.p50_ms <= 0.8,
+            level.energy_mj is not None and level.energy_mj <= 2.2,
+            level.macs <= 30_000,
+        )
+        for level in found
+    ]
+    assert all(map(any, zip(*within, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("latency<=1ms", "must limit one of macs, at no exit, but got 'latency<=1ms'"),
+        ("macs@1<=30K", "must limit one of macs, at no exit"),
+        ("macs<=1K", "net: a mean macs must be at least that of the first exit"),
+    ],
+)
+def test_mean_budgets_that_cannot_be(
+    model: Model, data: Data, tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(BudgetError, match=message):
+        export({"net": model}, tmp_path / "b", data=data, config=ExportConfig(cascade_budgets=(text,)))
+    assert not (tmp_path / "b").exists()
