@@ -38,8 +38,8 @@ def build(net: Net, input_shape: Shape = (3, 32, 32), num_classes: int = 10) -> 
     features = _first_layer(net.input(input_shape), channels, scales)
     interval = math.ceil(sum(steps) / scales)  # layers after which the finest scale is given up
     layer = 0
-    for step in steps:
-        for _ in range(step):
+    for depth in steps:
+        for _ in range(depth):
             kept = scales - layer // interval
             narrower = kept < len(features)
             features = _layer(features, growth, scales=scales, kept=kept, kind=kind, name=f"layer{layer}")

@@ -10,7 +10,7 @@ from nas.cascade.curves import budget_curve as budget_curve
 from nas.cascade.curves import exit_confusion as exit_confusion
 from nas.cascade.curves import failure_prediction as failure_prediction
 from nas.cascade.curves import falling_shares as falling_shares
-from nas.cascade.curves import first_right as first_right
+from nas.cascade.curves import right_from as right_from
 from nas.cascade.curves import spread_budgets as spread_budgets
 from nas.cascade.temperature import fitted_temperature as fitted_temperature
 from nas.cascade.temperature import with_temperatures as with_temperatures
@@ -38,9 +38,9 @@ __all__ = [
     "exit_confusion",
     "failure_prediction",
     "falling_shares",
-    "first_right",
     "fitted_temperature",
     "image_weights",
+    "right_from",
     "spread_budgets",
     "weighted_share",
     "with_temperatures",

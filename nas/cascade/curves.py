@@ -20,7 +20,7 @@ __all__ = [
     "exit_confusion",
     "failure_prediction",
     "falling_shares",
-    "first_right",
+    "right_from",
     "spread_budgets",
 ]
 
@@ -71,7 +71,7 @@ def exit_confusion(answers: Validation) -> NDArray[np.float64]:
     return confusion
 
 
-def first_right(answers: Validation) -> NDArray[np.intp]:
+def right_from(answers: Validation) -> NDArray[np.intp]:
     """The first exit from which on an image is always named right, (N,); the number of exits if none is."""
     wrong = ~answers.right[:, ::-1]
     found: NDArray[np.intp] = answers.exits - np.where(wrong.any(axis=1), wrong.argmax(axis=1), answers.exits)

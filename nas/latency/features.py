@@ -19,7 +19,7 @@ from nas.graph import Graph
 from nas.op import Layer, Shape
 from nas.ops import Activation, BatchNorm, Conv2d, Dropout, Input, Linear
 
-__all__ = ["chain_features", "running_chains", "spilled"]
+__all__ = ["chain_features", "layer_features", "running_chains", "spilled"]
 
 _ALIGNMENT = 4  # channels that are no multiple of it are not kept in blocks
 _CACHES = tuple(2**power for power in range(20, 25))
@@ -37,11 +37,17 @@ def running_chains(graph: Graph, exit: int) -> Iterator[tuple[Chain, bool]]:
 def chain_features(chain: Chain, lanes: int, *, fused: bool) -> dict[str, float]:
     """Amounts by name of all layers of a chain, for vectors that hold `lanes` values."""
     amounts: dict[str, float] = {}
-    for layer in chain.layers:
-        for name, amount in _layer_features(layer, lanes, fused=fused):
+    for _, features in layer_features(chain, lanes, fused=fused):
+        for name, amount in features.items():
             amounts[name] = amounts.get(name, 0.0) + amount
-        fused = _fuses(layer)
     return amounts
+
+
+def layer_features(chain: Chain, lanes: int, *, fused: bool) -> Iterator[tuple[Layer, dict[str, float]]]:
+    """The same of each layer by itself."""
+    for layer in chain.layers:
+        yield layer, dict(_layer_features(layer, lanes, fused=fused))
+        fused = _fuses(layer)
 
 
 def spilled(weight_bytes: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ from nas.chains import Chain
 from nas.cost import Cost
 from nas.errors import MissingExtraError
 from nas.graph import Graph
-from nas.latency.features import chain_features, running_chains, spilled
+from nas.latency.features import chain_features, layer_features, running_chains, spilled
 from nas.latency.prediction import Errors, Intervals, Predictor, Sample, are_last_exits, check_enough
 
 __all__ = ["LayerPredictor", "fit_predictor"]
@@ -67,7 +67,15 @@ class LayerPredictor(Predictor):
         for key in running_chains(graph, exit):
             ms = self._chains_ms.get(key)
             ms = self._learn(key) if ms is None else ms
-            total_ms += ms if ms < math.inf else key[0].macs * self.ms_per_mac
+            total_ms += ms if ms < math.inf else self._guessed(*key)
+        return total_ms
+
+    def _guessed(self, chain: Chain, fused: bool) -> float:
+        """Layer by layer, for how a network is cut into chains depends on what was built before it."""
+        total_ms = 0.0
+        for layer, amounts in layer_features(chain, self.lanes, fused=fused):
+            ms = self._priced(amounts)
+            total_ms += ms if ms < math.inf else layer.macs * self.ms_per_mac
         return total_ms
 
     def to_json(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from nas.cascade import (
     exit_confusion,
     failure_prediction,
     falling_shares,
-    first_right,
+    right_from,
     spread_budgets,
 )
 from nas.data import Data
@@ -110,7 +110,7 @@ def evaluate_exits(
     found = exit_predictions(runtime, model, data.x_test)
     val = Validation.of_answers(exit_predictions(runtime, model, data.x_val), data.y_val, readout)
     test = Validation.of_answers(found, data.y_test, readout, name="test")
-    from_exit = first_right(test)
+    from_exit = right_from(test)
     shares = [answer.probabilities for answer in found]
     return ExitReport(
         model=model,

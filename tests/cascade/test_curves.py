@@ -16,7 +16,7 @@ from nas.cascade import (
     exit_confusion,
     failure_prediction,
     falling_shares,
-    first_right,
+    right_from,
     spread_budgets,
 )
 from nas.errors import BudgetError
@@ -60,7 +60,7 @@ def test_confusion_of_exits() -> None:
 
 
 def test_the_first_exit_that_is_right_for_good() -> None:
-    found = first_right(ANSWERS)
+    found = right_from(ANSWERS)
     for image, exit in enumerate(found):
         assert ANSWERS.right[image, exit:].all()
         assert exit == 0 or not ANSWERS.right[image, exit - 1]

@@ -15,7 +15,9 @@ from nas.latency.prediction import Sample
 from nas.latency.predictor import CALL, LayerPredictor, fit_predictor
 from nas.layers import batch_norm, conv_norm_act, global_avg_pool, linear
 from nas.net import Feature, Net
+from nas.space import SearchSpace
 from nas.stored import graph_from_json, graph_to_json
+from search_spaces import mixed
 from search_spaces.tiny import space
 
 KNOWN, UNSEEN = 150, 250
@@ -150,6 +152,17 @@ def test_layers_that_were_never_seen_are_guessed_by_their_macs(exact: LayerPredi
     more_ms = (Cost.of(many).macs - Cost.of(few).macs) * exact.ms_per_mac
     assert exact.guess(many) - exact.guess(few) == pytest.approx(more_ms)
     assert exact.guess(network(norm=True)) == pytest.approx(exact(network()), rel=0.5), "a norm has no MACs"
+
+
+def test_a_guess_does_not_depend_on_what_was_built_before(exact: LayerPredictor) -> None:
+    """Blocks that are written often are kept in fewer chains."""
+    space = SearchSpace(mixed.build).at((1, 19, 19), 7)
+    architectures = [space.sample(Random(seed)) for seed in range(60)]
+    before = [exact.guess(space.graph(architecture)) for architecture in architectures]
+    cut = [len(space.graph(architecture).chains) for architecture in architectures]
+    again = [SearchSpace(mixed.build).at((1, 19, 19), 7).graph(each) for each in architectures]
+    assert [len(graph.chains) for graph in again] != cut
+    assert [exact.guess(graph) for graph in again] == pytest.approx(before)
 
 
 def test_a_guess_of_what_is_known(graphs: list[Graph], exact: LayerPredictor) -> None:
