@@ -55,9 +55,9 @@ def export(
     The files are run on validation images and must answer as the models do, at every exit and at random
     thresholds, else `BundleError` is raised and nothing is written. Each exit is timed on the target, and
     certified to keep the latencies of the budget or not to. The levels are the exits, and where the config
-    wants them cascades, that none of the same model beats in time and validation accuracy; what was found for
-    all of them, test accuracy included, is `provenance["exits"]` and `provenance["cascades"]`. `energy` is an estimate for a target that has no power meter, and told as one.
-    `progress` is told each step.
+    wants them cascades, that none of the same model beats in time and validation accuracy; what was found
+    for all of them, test accuracy included, is `provenance["exits"]` and `provenance["cascades"]`. `energy`
+    is an estimate for a target that has no power meter, and told as one. `progress` is told each step.
     """
     budget, conditions, config = budget or Budget(), _conditions(), config or ExportConfig()
     _check_models(models, data, int8=config.int8)
