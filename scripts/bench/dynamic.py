@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import dynamic_answers
@@ -15,9 +16,10 @@ import dynamic_plot
 import dynamic_time
 import torch
 from dynamic_data import CIFAR, TASKS, Task
+from dynamic_finals import choose, finals, level_finals
 from dynamic_queue import Job, run_jobs
 from dynamic_search import PHASES, calibrated, done_file, space_of
-from dynamic_systems import Training, choose, own, trainings
+from dynamic_systems import Training, chosen, trainings
 from dynamic_train import WEIGHTS
 from record import ROOT, Record
 
@@ -41,30 +43,32 @@ def prepare(task: Task, folder: Path) -> None:
     for kind, times in PHASES:
         given = task.name, kind, str(times * task.trials), str(folder)
         run_jobs([Job("dynamic_search", given, done_file(task, folder, kind))] * SEARCHERS)
+    run_jobs(list(_jobs(task, folder, finals(task, folder))))
+    run_jobs(list(_jobs(task, folder, chain(*level_finals(task, folder)))))
     choose(task, folder)
     for _ in range(2):  # what the first trainings tell decides which options are tried with other seeds
-        run_jobs(list(_trainings(task, folder)))
+        run_jobs(list(_jobs(task, folder, trainings(task, folder))))
 
 
-def _trainings(task: Task, folder: Path) -> Iterator[Job]:
-    for training in trainings(task, folder):
+def _jobs(task: Task, folder: Path, wanted: Iterable[Training]) -> Iterator[Job]:
+    for training in wanted:
         after = training.teacher.place(folder) / WEIGHTS if training.teacher else None
-        yield Job("dynamic_train", (task.name, training.name, str(folder)), training.done(folder), after)
+        yield Job("dynamic_train", (task.name, training.key, str(folder)), training.done(folder), after)
 
 
 def measure(record: Record, task: Task, folder: Path) -> None:
     """All that is timed, while nothing else runs; some ten minutes."""
-    chosen = list(trainings(task, folder))
-    _check_rows(record, task, chosen)
-    dynamic_answers.collect(record, task, chosen, folder)
+    every = list(trainings(task, folder))
+    _check_rows(record, task, every)
+    dynamic_answers.collect(record, task, every, folder)
     passes, repeats = (1, 1) if record.quick else (dynamic_time.PASSES, REPEATS)
-    dynamic_time.collect(record, task, chosen, folder, passes=passes)
-    dynamic_batch.collect(record, task, chosen, folder, repeats=repeats)
+    dynamic_time.collect(record, task, every, folder, passes=passes)
+    dynamic_batch.collect(record, task, every, folder, repeats=repeats)
 
 
-def _check_rows(record: Record, task: Task, chosen: Sequence[Training]) -> None:
+def _check_rows(record: Record, task: Task, every: Sequence[Training]) -> None:
     """What other networks or recipes have left must not stand beside what these leave."""
-    keys = {training.name: training.key for training in chosen}
+    keys = {training.name: training.key for training in every}
     for file in FILES:
         for row in record.rows(file):
             if row["task"] != task.name or row["system"] == dynamic_answers.ENSEMBLE:
@@ -88,7 +92,7 @@ def _tasks(record: Record) -> tuple[str, ...]:
 
 def heads_share_pct(task: Task, folder: Path) -> float:
     """Of the MACs of our network with all its heads, those of the heads."""
-    costs = CascadeCost.of_graph(space_of("dynamic", task).graph(own(folder)))
+    costs = CascadeCost.of_graph(space_of("dynamic", task).graph(chosen(folder)[0]))
     return 100 * sum(costs.heads) / sum(costs.heads + costs.trunks)
 
 

@@ -47,6 +47,8 @@ CALIBRATION = "latency.json"
 STARTS = 2  # networks without exits at which the search for exits begins
 DEEPER = ((0, 0, 1), (0, 1, 1), (1, 1, 1))
 """Depth of each scale in the further passes with which it begins."""
+FINALISTS, LEVEL_FINALISTS = 6, 3
+"""Best networks of the search with exits, and of the other at each level, that are trained in full."""
 ROUNDING = 1e-6  # of a predicted time, whose last digits depend on what was predicted before
 
 
@@ -136,26 +138,27 @@ def done_file(task: Task, folder: Path, kind: str) -> Path:
     return _study_folder(kind, task, folder) / "done"
 
 
-def best_dynamic(task: Task, folder: Path) -> Architecture:
-    """The network whose exits were best over all budgets."""
+def best_dynamic(task: Task, folder: Path) -> list[Architecture]:
+    """The networks whose exits were best over all budgets, the best first."""
     trials = _trained("dynamic", task, folder)
-    return max(trials, key=lambda trial: trial.values["anytime_accuracy"]).architecture
+    trials.sort(key=lambda trial: trial.values["anytime_accuracy"], reverse=True)
+    return [trial.architecture for trial in trials[:FINALISTS]]
 
 
-def best_static(task: Task, folder: Path, times_ms: list[float]) -> list[Architecture]:
-    """For each time the most accurate network of the other search that is no later, but later than the last.
+def best_static(task: Task, folder: Path, times_ms: list[float]) -> list[list[Architecture]]:
+    """For each time the most accurate networks of the other search that are no later, but later than before.
 
-    Where none is, the most accurate that is no later and not chosen yet; the fastest of these where all are.
+    Where none is, the most accurate that are no later, or the fastest.
     """
-    left = sorted(_trained("static", task, folder), key=lambda trial: trial.values["latency_ms"])
-    found, before = list[Trial](), 0.0
+    trials = sorted(_trained("static", task, folder), key=lambda trial: trial.values["latency_ms"])
+    found, before = list[list[Architecture]](), 0.0
     for time_ms in times_ms:
-        within = [trial for trial in left if trial.values["latency_ms"] <= time_ms * (1 + ROUNDING)]
+        within = [trial for trial in trials if trial.values["latency_ms"] <= time_ms * (1 + ROUNDING)]
         near = [trial for trial in within if trial.values["latency_ms"] > before * (1 + ROUNDING)]
-        found.append(max(near or within or left[:1], key=_accuracy))
-        left.remove(found[-1])
+        best = sorted(near or within or trials[:1], key=_accuracy, reverse=True)
+        found.append([trial.architecture for trial in best[:LEVEL_FINALISTS]])
         before = time_ms
-    return [trial.architecture for trial in found]
+    return found
 
 
 def _accuracy(trial: Trial) -> float:

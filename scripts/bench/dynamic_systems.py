@@ -12,16 +12,26 @@ from types import MappingProxyType
 from typing import Any, final
 
 from dynamic_data import Task
-from dynamic_search import best_dynamic, best_static, calibrated, space_of
+from dynamic_search import space_of
 
-from nas import Architecture, Candidate, SearchSpace
-from nas.files import save_json
+from nas import Architecture, SearchSpace
 from nas.train import TrainConfig
 
-__all__ = ["ALONE", "OPTIONS", "OWN", "Training", "choose", "is_rival", "level_exits", "own", "trainings"]
+__all__ = [
+    "ALONE",
+    "CHOSEN",
+    "OPTIONS",
+    "OWN",
+    "Training",
+    "chosen",
+    "is_rival",
+    "level_exits",
+    "trainings",
+]
 
 CLOSE_POINTS = 0.3
 CHOSEN = "chosen.json"
+"""File of what the searches came to."""
 ALONE = "alone"
 """The system that is our network with its last exit alone."""
 
@@ -83,38 +93,25 @@ class Training:
 
     def place(self, folder: Path) -> Path:
         """Where what it has is kept; that of another network or recipe is somewhere else."""
-        return folder / "networks" / f"{self.name}-{self.key}"
+        return folder / "networks" / self.key
 
     def done(self, folder: Path) -> Path:
         """What is there once it has ended."""
         return self.place(folder) / "done.json"
 
 
-def choose(task: Task, folder: Path) -> None:
-    """Keep what the searches came to, once for all that follows."""
-    best, times = best_dynamic(task, folder), calibrated(task, folder)
-    candidate = Candidate(space_of("dynamic", task), best)
-    exits = level_exits(len(candidate.graph.exits))
-    levels = best_static(task, folder, [times(candidate, exit=exit).value for exit in exits])
-    told = {"own": best.to_json(), "levels": [level.to_json() for level in levels]}
-    save_json(folder / CHOSEN, told)
-
-
-def _chosen(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / CHOSEN).read_text())
-    return found
-
-
-def own(folder: Path) -> Architecture:
-    """The network that the search with exits found best."""
-    return Architecture.from_json(_chosen(folder)["own"])
+def chosen(folder: Path) -> tuple[Architecture, list[Architecture]]:
+    """Our network, and those of one budget beside its levels."""
+    told = json.loads((folder / CHOSEN).read_text())
+    return Architecture.from_json(told["own"]), [Architecture.from_json(level) for level in told["levels"]]
 
 
 def trainings(task: Task, folder: Path) -> Iterator[Training]:
     """All of them, the most important first; what the searches came to must be chosen."""
-    best, recipe, data = own(folder), task.recipe, task.data.hash
+    best, levels = chosen(folder)
+    recipe, data = task.recipe, task.data.hash
     alone = space_of("search_spaces.anytime:whole", task).architecture(dict(best.choices))
-    rivals = {f"static{level}": network for level, network in enumerate(_levels(folder))} | {ALONE: alone}
+    rivals = {f"static{level}": network for level, network in enumerate(levels)} | {ALONE: alone}
     reduced = _msdnet(task, REDUCED)
     for seed in range(task.seeds):
         yield Training("ours", seed, best, _seeded(recipe, seed, OWN), data)
@@ -165,11 +162,6 @@ def level_exits(exits: int) -> tuple[int, ...]:
 def is_rival(system: str) -> bool:
     """Whether it is one of the networks of one budget from our own space."""
     return system.startswith("static") or system == ALONE
-
-
-def _levels(folder: Path) -> list[Architecture]:
-    """The networks of one budget beside these levels."""
-    return [Architecture.from_json(each) for each in _chosen(folder)["levels"]]
 
 
 def _seeded(recipe: TrainConfig, seed: int, option: str = "plain") -> TrainConfig:

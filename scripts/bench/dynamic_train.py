@@ -1,6 +1,6 @@
 """One training of the benchmark, and what its network then says of validation and test images.
 
-As a program: dynamic_train.py TASK TRAINING FOLDER, which goes on with what the folder holds and ends with
+As a program: dynamic_train.py TASK KEY FOLDER, which goes on with what the folder holds and ends with
 code 3 where it is not done after its turn.
 """
 
@@ -9,13 +9,16 @@ from __future__ import annotations
 import fcntl
 import sys
 import time
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from dynamic_data import TASKS, Task
+from dynamic_finals import finals, level_finals
 from dynamic_search import TURN_S, UNFINISHED
-from dynamic_systems import Training, trainings
+from dynamic_systems import CHOSEN, Training, trainings
 
 from nas import SearchSpace, load_space
 from nas.files import save_json
@@ -63,10 +66,18 @@ def train(task: Task, training: Training, folder: Path) -> None:
     checkpoint.unlink(missing_ok=True)
 
 
+def _known(task: Task, folder: Path) -> Iterator[Training]:
+    """All trainings that can be told by what is there."""
+    yield from finals(task, folder)
+    if (folder / CHOSEN).exists():
+        yield from trainings(task, folder)
+    yield from chain(*level_finals(task, folder))
+
+
 def main(name: str, wanted: str, folder: str) -> int:
     torch.set_num_threads(1)
     task = TASKS[name]
-    (training,) = (each for each in trainings(task, Path(folder)) if each.name == wanted)
+    training = next(each for each in _known(task, Path(folder)) if each.key == wanted)
     place = training.place(Path(folder))
     place.mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("w") as lock:
