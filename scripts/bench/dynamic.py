@@ -117,13 +117,13 @@ def main() -> None:
 
 NOTES = """
 Each data set has one recipe for all systems, but lin_grow, the largest, sees two of five epochs. Ours is
-found by a search for the mean accuracy of exits over budgets at equal ratios, which begins with further
-passes behind the best small networks of another search, for networks of one budget, that has twice as many
-short trainings. The six best are trained in full, and validation decides. So it does among the three best
-of the other search that are predicted to take no longer than the first, the middle and the last exit of
-ours, but longer than the level before: these are `static0` to `static2`. `in_turn` are they one after
-another with their answers averaged, `alone` is our own network with its last exit alone. Searches, options
-and thresholds see validation images only.
+found by a search for the mean accuracy of exits over budgets at equal ratios, up to half of what MSDNet's
+last exit takes. It begins with further passes behind the best networks that another search found, for
+networks of one budget, with twice as many short trainings. The six best are trained in full, and validation
+decides. So it does among the three best of the other search that are predicted to take no longer than our
+first exit, the middle (of exits or of times) and our last exit, but longer than the level before: these are
+`static0` to `static2`. `in_turn` are they one after another with their answers averaged, `alone` is our own
+network with its last exit alone. Searches, options and thresholds see validation images only.
 
 `times.csv`: each exit as one graph of its own (`ms`), the form in which no system pays for the number of
 its exits, and as the chain of segments that ships (`staged_ms`); the least of three passes. `answers.csv`:

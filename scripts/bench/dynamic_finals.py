@@ -6,12 +6,13 @@ After few epochs the best of many networks is so by luck too.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dynamic_data import Task
 from dynamic_search import best_dynamic, best_static, calibrated, space_of
-from dynamic_systems import CHOSEN, Training, level_exits
+from dynamic_systems import CHOSEN, Training
 
 from nas import Architecture, Candidate
 from nas.files import save_json
@@ -26,10 +27,13 @@ def finals(task: Task, folder: Path) -> list[Training]:
 
 
 def level_finals(task: Task, folder: Path) -> list[list[Training]]:
-    """Of networks of one budget, for each level of our network, which must be trained."""
-    candidate, times = Candidate(space_of("dynamic", task), _own(task, folder)), calibrated(task, folder)
-    exits = level_exits(len(candidate.graph.exits))
-    found = best_static(task, folder, [times(candidate, exit=exit).value for exit in exits])
+    """Of networks of one budget, for each level: the times of our first exit, a middle one and the last.
+
+    Ours must be chosen from trained networks then. Where it has no exit in the middle, that is between them.
+    """
+    each = _exit_times(task, folder, _own(task, folder))
+    middle = each[len(each) // 2] if len(each) > 2 else math.sqrt(each[0] * each[-1])
+    found = best_static(task, folder, [each[0], middle, each[-1]])
     return [list(_trainings(f"final-static{level}", each, task)) for level, each in enumerate(found)]
 
 
@@ -47,14 +51,19 @@ def choose(task: Task, folder: Path) -> None:
 
 def _own(task: Task, folder: Path) -> Architecture:
     """The network whose exits are best over all budgets."""
-    costs, times = CostRange.parse(task.times), calibrated(task, folder)
+    costs = CostRange.parse(task.times)
 
     def anytime(training: Training) -> float:
-        candidate = Candidate(space_of("dynamic", task), training.architecture)
-        each = [times(candidate, exit=exit).value for exit in range(len(candidate.graph.exits))]
+        each = _exit_times(task, folder, training.architecture)
         return costs.mean_accuracy(each, _said(training, folder), chance=1 / task.num_classes)
 
     return max(finals(task, folder), key=anytime).architecture
+
+
+def _exit_times(task: Task, folder: Path, network: Architecture) -> list[float]:
+    """Predicted milliseconds of each exit of a network with exits."""
+    candidate, times = Candidate(space_of("dynamic", task), network), calibrated(task, folder)
+    return [times(candidate, exit=exit).value for exit in range(len(candidate.graph.exits))]
 
 
 def _said(training: Training, folder: Path) -> list[float]:

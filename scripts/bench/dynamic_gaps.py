@@ -7,7 +7,6 @@ from typing import NamedTuple, final
 import numpy as np
 from dynamic_budgeted import pareto, rivals_of
 from dynamic_curves import Curve, isotonic, resampled, standard_errors
-from dynamic_systems import level_exits
 from numpy.typing import NDArray
 from record import Record
 
@@ -41,18 +40,17 @@ def gaps(own: Curve, other: Curve, cost: str) -> list[Gap]:
 
 
 def static_gaps(record: Record, task: str, own: Curve, cost: str) -> list[Gap]:
-    """How far ours is behind the networks of one budget at the levels that have them.
+    """How far ours is behind the networks of one budget at the cost of each of its exits.
 
     Between them the line over the logarithm of the cost counts, which is in their favor.
     """
     rivals = sorted(rivals_of(record, task), key=lambda rival: rival.costs(cost)[-1])
     costs = np.log([rival.costs(cost)[-1] for rival in rivals])
-    exits = list(level_exits(len(own.macs)))
-    levels = np.log(own.costs(cost)[exits])
+    levels = np.log(own.costs(cost))
 
     def behind(first: Floats, *others: Floats) -> Floats:
         front = pareto([float(other[-1]) for other in others])
-        return POINTS * (np.interp(levels, costs, front) - isotonic(first.tolist())[exits])
+        return POINTS * (np.interp(levels, costs, front) - isotonic(first.tolist()))
 
     raw = behind(own.accuracies(), *(rival.accuracies() for rival in rivals))
     return _told(np.exp(levels), raw, standard_errors([own, *rivals], behind))

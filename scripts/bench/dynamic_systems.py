@@ -25,7 +25,6 @@ __all__ = [
     "Training",
     "chosen",
     "is_rival",
-    "level_exits",
     "trainings",
 ]
 
@@ -152,11 +151,6 @@ def _larger(task: Task) -> dict[str, Architecture]:
     """MSDNet at the sizes of its README."""
     recipes = {"fashion": {"lin_grow": LIN_GROW}, "cifar10": {"official": OFFICIAL}}
     return {name: _msdnet(task, recipe) for name, recipe in recipes.get(task.name, {}).items()}
-
-
-def level_exits(exits: int) -> tuple[int, ...]:
-    """The exits beside which networks of one budget are set: the first, the middle and the last."""
-    return tuple(sorted({0, exits // 2, exits - 1}))
 
 
 def is_rival(system: str) -> bool:
