@@ -44,7 +44,8 @@ KINDS = {"static": "search_spaces.anytime:static", "dynamic": "search_spaces.any
 TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
 UNFINISHED = 3  # code of a process whose job is to be begun again
 CALIBRATION = "latency.json"
-STARTS = 2  # networks without exits at which the search for exits begins
+STARTS = (0.7, 0.85, 1.0)
+"""Times of networks without exits at which the search for exits begins, as shares of the range's least."""
 DEEPER = ((0, 0, 1), (0, 1, 1), (1, 1, 1))
 """Depth of each scale in the further passes with which it begins."""
 FINALISTS, LEVEL_FINALISTS = 6, 3
@@ -111,16 +112,14 @@ def _trained(kind: str, task: Task, folder: Path) -> list[Trial]:
 
 
 def _starts(task: Task, folder: Path) -> tuple[Architecture, ...]:
-    """The most accurate networks of one budget that are ready when an exit first is asked, made deeper."""
+    """Networks of one budget, made deeper: the most accurate for times up to the least of the range."""
     space, first = space_of("dynamic", task), CostRange.parse(task.times).low.bound
-    trained = _trained("static", task, folder)
-    small = [trial for trial in trained if trial.values["latency_ms"] <= first]
-    best = sorted(small, key=_accuracy, reverse=True)[:STARTS]
+    best = [each[0] for each in best_static(task, folder, [share * first for share in STARTS])]
     return tuple(
-        space.architecture({**dict(trial.architecture.choices), **_passes(depths, count)})
+        space.architecture({**dict(network.choices), **_passes(depths, count)})
         for count in (2, 3)
         for depths in DEEPER
-        for trial in best
+        for network in best
     )
 
 
