@@ -230,7 +230,7 @@ def _new_sought(given: Mapping[str, Any]) -> dict[str, Any]:
         "objectives": (Maximize(ANYTIME),) if given.get("anytime") else objectives,
     }
     sought |= {name: given[name] for name in SOUGHT if name in given}
-    metrics = [objective.metric for objective in given.get("objectives", sought["objectives"])]
+    metrics = [objective.metric for objective in sought["objectives"]]
     if (ANYTIME in metrics) != bool(given.get("anytime")):
         rule = f"{ANYTIME} must be an objective with --anytime, and only then"
         raise StudyError(f"{rule}, but one stands without the other; give both")

@@ -27,7 +27,8 @@ class Task:
     input_shape: tuple[int, int, int]
     recipe: TrainConfig
     times: str
-    """Range of `nas.search.CostRange` over which exits are compared in the search."""
+    """Range of `nas.search.CostRange` over which exits are compared in the search: from before MSDNet's first
+    exit to half of its last."""
     budget: str
     """Of the networks with exits."""
     bound: str
@@ -78,9 +79,10 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                 "cifar10",
                 (3, 32, 32),
                 TrainConfig(epochs=10),
-                times="latency 50us..400us",
-                budget="latency@0<=100us, latency<=400us, macs<=12M",
-                bound="latency<=400us, macs<=12M",
+                times="latency 120us..190us",
+                budget="latency@0<=120us, latency<=190us, macs<=8M",
+                bound="latency<=190us, macs<=7M",
+                short_epochs=5,
             ),
         )
     }
