@@ -25,7 +25,7 @@ from nas.cascade import Cascade, CascadeCost, Validation, cascade_at, cost_withi
 from nas.data import Data
 from nas.export import ExportConfig, export
 from nas.model import Model
-from nas.runtime import Runtime, exit_predictions
+from nas.runtime import Answer, Runtime, exit_predictions
 from nas.runtime.sessions import tensor_names
 
 __all__ = ["BUDGETS", "FILE", "WHOLE_FILE", "collect"]
@@ -120,11 +120,13 @@ def _path_times(runtime: Runtime, images: NDArray[np.uint8]) -> CascadeCost:
     exits = range(runtime.bundle.model(NAME).exits)
     singles = _singles(images[:TIMED])
 
-    def path(exit: int, *, asks: bool) -> Callable[[], object]:
+    def path(exit: int, *, asks: bool) -> Callable[[], list[Answer]]:
         limits = tuple(1.0 if asks and k < exit else 2.0 for k in exits[:-1])
         return _run(runtime, singles, Level(model=NAME, exit=exit, accuracy=0, macs=0, thresholds=limits))
 
     calls = {(exit, asks): path(exit, asks=asks) for exit in exits for asks in (False, True)}
+    for (exit, _), call in calls.items():
+        assert all((answer.exits == exit).all() for answer in call()), "no image left before"
     least = _least_in_turn(calls, PASSES)
     alone, asking = ([1e3 * least[exit, asks] / TIMED for exit in exits] for asks in (False, True))
     return CascadeCost.of_paths("latency_ms", alone, asking)
@@ -189,7 +191,7 @@ def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
 
 
-def _run(runtime: Runtime, parts: list[NDArray[np.uint8]], level: Level) -> Callable[[], object]:
+def _run(runtime: Runtime, parts: list[NDArray[np.uint8]], level: Level) -> Callable[[], list[Answer]]:
     return lambda: [runtime.run(part, level) for part in parts]
 
 

@@ -81,7 +81,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                 TrainConfig(epochs=10),
                 times="latency 120us..190us",
                 budget="latency@0<=120us, latency<=190us, macs<=8M",
-                bound="latency<=190us, macs<=7M",
+                bound="latency<=190us, macs<=8M",
                 short_epochs=5,
             ),
         )

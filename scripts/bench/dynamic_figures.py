@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import dynamic_answers
 import numpy as np
 from dynamic_budgeted import budget_rows, budgeted_figures
 from dynamic_curves import Curve, curve_of, systems_of
@@ -159,7 +160,7 @@ def ablation(record: Record, task: str) -> str:
 def _option_accuracies(record: Record, task: str) -> Mapping[str, dict[str, list[float]]]:
     """By option and seed the test accuracy of each exit; the main run is the option that it uses."""
     found: dict[str, dict[str, list[float]]] = {OWN: {}}
-    for row in record.rows("answers.csv"):
+    for row in record.rows(dynamic_answers.FILE):
         option = OWN if row["system"] == "ours" else row["system"]
         if row["task"] == task and option in OPTIONS:
             found.setdefault(option, {}).setdefault(row["seed"], []).append(POINTS * float(row["test"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dynamic_data import Task
@@ -38,7 +39,7 @@ def level_finals(task: Task, folder: Path) -> list[list[Training]]:
 
 
 def choose(task: Task, folder: Path) -> None:
-    """Keep the best of each, once for all that follows."""
+    """Keep the best of each for all that follows."""
     levels = [
         max(each, key=lambda training: _said(training, folder)[-1]) for each in level_finals(task, folder)
     ]
@@ -74,4 +75,6 @@ def _said(training: Training, folder: Path) -> list[float]:
 
 def _trainings(name: str, networks: list[Architecture], task: Task) -> Iterator[Training]:
     for rank, architecture in enumerate(networks):
-        yield Training(f"{name}-{rank}", 0, architecture, task.recipe, task.data.hash)
+        # With a seed of its own: luck that has helped to choose a network must not count for it later.
+        recipe = replace(task.recipe, seed=task.seeds)
+        yield Training(f"{name}-{rank}", task.seeds, architecture, recipe, task.data.hash)

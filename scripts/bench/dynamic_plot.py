@@ -37,6 +37,7 @@ LABELS = {
     "shufflenet": "ShuffleNetV2-like",
 }
 SCATTERED = ("static", "alone", "mobilenet", "shufflenet")  # of which each point is a network
+SIZES = "0123456789._sml"  # at the end of the names of systems that differ in size only
 DPI = 130
 
 
@@ -75,7 +76,7 @@ def _draw_exits(axes: Axes, record: Record, task: str, *, cost: str, unit: float
     for system in systems_of(record, task):
         if system not in OPTIONS:
             curve = curve_of(record, task, system)
-            name = next((each for each in COLORS if system.startswith(each)), system)
+            name = system if system in COLORS else system.rstrip(SIZES)
             accuracies = 100 * curve.accuracies()
             groups.setdefault(name, []).extend(zip(curve.costs(cost) / unit, accuracies, strict=True))
     for name, points in groups.items():

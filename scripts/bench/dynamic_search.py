@@ -10,7 +10,6 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,27 +74,27 @@ def study_of(kind: str, task: Task, folder: Path) -> Study:
     """Both searches have the same trainings, some epochs by the recipe of the task."""
     times = calibrated(task, folder)
     training = ShortTraining(task.data, task.short_epochs, task.recipe)
-    given: Mapping[str, Callable[[], dict[str, Any]]] = {
-        "static": lambda: {
-            "objectives": [Maximize("accuracy"), Minimize("latency_ms")],
-            "evaluate": training,
-            "budget": task.bound,
-            "sampler": "known-cost",
-        },
-        "dynamic": lambda: {
+    given: dict[str, Any] = {
+        "objectives": [Maximize("accuracy"), Minimize("latency_ms")],
+        "evaluate": training,
+        "budget": task.bound,
+    }
+    if kind == "dynamic":
+        given = {
             "objectives": [Maximize("anytime_accuracy")],
             "evaluate": AnytimeEvaluation(training, CostRange.parse(task.times), times),
             "budget": task.budget,
             "sampler": WarmStart(_starts(task, folder)),
-        },
-    }
+        }
     place = _study_folder(kind, task, folder)
-    return Study(space_of(kind, task), place, costs={"latency_ms": times}, **given[kind]())
+    return Study(space_of(kind, task), place, costs={"latency_ms": times}, **given)
 
 
 def _study_folder(kind: str, task: Task, folder: Path) -> Path:
-    """Named by all that a search depends on and does not check itself."""
+    """Named by all that a search depends on: one that has ended is not asked again what it was."""
     told = {
+        "limits": [task.budget, task.times] if kind == "dynamic" else task.bound,
+        "trials": dict(PHASES)[kind] * task.trials,
         "recipe": task.recipe.to_json(),
         "epochs": task.short_epochs,
         "data": task.data.hash,
@@ -147,7 +146,7 @@ def best_dynamic(task: Task, folder: Path) -> list[Architecture]:
 def best_static(task: Task, folder: Path, times_ms: list[float]) -> list[list[Architecture]]:
     """For each time the most accurate networks of the other search that are no later, but later than before.
 
-    Where none is, the most accurate that are no later, or the fastest.
+    Where none lies between, the most accurate that are no later, or the fastest.
     """
     trials = sorted(_trained("static", task, folder), key=lambda trial: trial.values["latency_ms"])
     found, before = list[list[Architecture]](), 0.0

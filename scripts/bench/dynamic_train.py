@@ -69,9 +69,9 @@ def train(task: Task, training: Training, folder: Path) -> None:
 def _known(task: Task, folder: Path) -> Iterator[Training]:
     """All trainings that can be told by what is there."""
     yield from finals(task, folder)
+    yield from chain(*level_finals(task, folder))
     if (folder / CHOSEN).exists():
         yield from trainings(task, folder)
-    yield from chain(*level_finals(task, folder))
 
 
 def main(name: str, wanted: str, folder: str) -> int:
