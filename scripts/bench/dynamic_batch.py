@@ -25,7 +25,7 @@ from nas.cascade import Cascade, CascadeCost, Validation, cascade_at, cost_withi
 from nas.data import Data
 from nas.export import ExportConfig, export
 from nas.model import Model
-from nas.runtime import Answer, Runtime, exit_predictions
+from nas.runtime import Prediction, Runtime, exit_predictions
 from nas.runtime.sessions import tensor_names
 
 __all__ = ["BUDGETS", "FILE", "WHOLE_FILE", "collect"]
@@ -120,7 +120,7 @@ def _path_times(runtime: Runtime, images: NDArray[np.uint8]) -> CascadeCost:
     exits = range(runtime.bundle.model(NAME).exits)
     singles = _singles(images[:TIMED])
 
-    def path(exit: int, *, asks: bool) -> Callable[[], list[Answer]]:
+    def path(exit: int, *, asks: bool) -> Callable[[], list[Prediction]]:
         limits = tuple(1.0 if asks and k < exit else 2.0 for k in exits[:-1])
         return _run(runtime, singles, Level(model=NAME, exit=exit, accuracy=0, macs=0, thresholds=limits))
 
@@ -191,7 +191,7 @@ def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
 
 
-def _run(runtime: Runtime, parts: list[NDArray[np.uint8]], level: Level) -> Callable[[], list[Answer]]:
+def _run(runtime: Runtime, parts: list[NDArray[np.uint8]], level: Level) -> Callable[[], list[Prediction]]:
     return lambda: [runtime.run(part, level) for part in parts]
 
 
