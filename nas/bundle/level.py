@@ -168,7 +168,8 @@ def _check_shares(shares: Sequence[float], level: Level, exits: int, where: str)
     if level.thresholds is None:
         raise fields.broken(where, "have shares with thresholds only, but has shares alone")
     adds_up = len(shares) == exits and abs(sum(shares) - 1) <= _ROUNDING
-    if not adds_up or not all(0 <= share <= 1 for share in shares) or any(shares[level.exit + 1 :]):
+    are_shares = all(-_ROUNDING <= share <= 1 + _ROUNDING for share in shares)
+    if not adds_up or not are_shares or any(shares[level.exit + 1 :]):
         rule = f"have a share for each of {exits} exits, which add up to 1, and 0 behind its own exit"
         raise fields.broken(f"{where}.shares", f"{rule}, but has {fields.short(list(shares))}")
     if any(share and limit > 1 for share, limit in zip(shares[: level.exit], level.thresholds, strict=False)):

@@ -37,7 +37,7 @@ class CascadeCost:
             )
         if not all(0 <= cost < np.inf for cost in (*self.trunks, *self.heads)) or not self.least:
             raise SpaceError(
-                f"costs must be finite, at least 0, and more for the first exit, but got {self}; "
+                f"costs must be finite, at least 0, and above 0 for the first exit, but got {self}; "
                 "measure them again"
             )
 

@@ -99,12 +99,12 @@ def failure_prediction(answers: Validation, exit: int) -> float:
     This, and not calibration, decides what an early exit is worth (https://arxiv.org/abs/2508.21495). 1 where
     all are right, 0.5 where none is.
     """
-    right, sure = answers.right[:, exit], answers.confidence[:, exit]
+    right, sure, weights = answers.right[:, exit], answers.confidence[:, exit], answers.weights
     order = np.argsort(sure[right])
     good, bad = sure[right][order], sure[~right]
-    if not len(good) or not len(bad):
-        return 1.0 if len(good) else 0.5
-    passed = np.append(0.0, np.cumsum(answers.weights[right][order]))  # weight of those less sure
+    passed = np.append(0.0, np.cumsum(weights[right][order]))  # weight of those less sure
+    rights, wrongs = float(passed[-1]), float(weights[~right].sum())
+    if not rights or not wrongs:
+        return 1.0 if rights else 0.5
     below = passed[np.searchsorted(good, bad, side="left")] + passed[np.searchsorted(good, bad, side="right")]
-    weights = answers.weights[~right]
-    return float(1 - (below / 2) @ weights / (passed[-1] * weights.sum()))
+    return float(1 - (below / 2) @ weights[~right] / (rights * wrongs))

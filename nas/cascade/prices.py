@@ -60,8 +60,8 @@ class Prices:
 
     def shares(self, limits: NDArray[np.float64]) -> tuple[float, ...]:
         """Of the images that leave at each exit."""
-        counted = np.bincount(self.exits(limits), self._validation.weights, self.last + 1)
-        return tuple(counted.tolist())
+        exits = self.exits(limits)
+        return tuple(self._validation.share(exits == exit) for exit in range(self.last + 1))
 
     def costs(self, limits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of leaving at each exit, (exits,)."""

@@ -82,8 +82,8 @@ class Validation:
             )
         patient = readout.confidence == "patience"
         classes = answers[0].logits.shape[1]
-        weights = image_weights(labels, classes, class_shares, name=name)
         _check_images(labels, len(answers), classes=classes, name=name)
+        weights = image_weights(labels, classes, class_shares, name=name)
         if class_shares is None and name == "validation":
             _warn_if_uneven(labels, classes)
         return cls(
@@ -172,7 +172,9 @@ def image_weights(
     name: str = "validation",
 ) -> NDArray[np.float64]:
     """How much each image counts, (N,), so that each class has its share; all alike without shares."""
-    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+    if not len(labels):
+        raise DataError(f"there must be {name} images, but got none; keep some")
+    if not 0 <= labels.min() <= labels.max() < classes:
         raise DataError(
             f"{name} labels must be from 0 to {classes - 1}, but go from {labels.min()} to {labels.max()}; "
             "give those of the network's classes"

@@ -37,17 +37,17 @@ class Clock:
         target = open_target(job.target, threads=job.threads, tell=say)
         kept = arguments.out / CALIBRATION_FILE
         path = arguments.calibration or (kept if kept.exists() else None)
-        if job.anytime and path and kept.exists() and path.read_bytes() != kept.read_bytes():
-            raise StudyError(
-                "a search with --anytime must keep its calibration, by which its networks are compared, but "
-                f"got {path}; leave it out, or search in another folder"
-            )
         if path is None:
             *_, measured = measuring(space, target, seconds=arguments.calibrate)
             return Clock(target, Calibration.of(space, target.identity, measured), is_fresh=True)
         calibration = Calibration.load(path)
         # On a cluster another machine measures, and says which it is when it does.
         calibration.check(space, None if arguments.ray is not None else target.identity)
+        if job.anytime.startswith("latency") and kept.exists() and path.read_bytes() != kept.read_bytes():
+            raise StudyError(
+                "a search by milliseconds of exits must keep the calibration that they are compared by, but "
+                f"got {path}; leave it out, or search in another folder"
+            )
         return Clock(target, calibration, is_fresh=False)
 
     def save(self, folder: Path) -> None:

@@ -14,8 +14,9 @@ Example:
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.bundle import Bundle, BundleModel
 from nas.cascade import CascadeCost
@@ -23,8 +24,11 @@ from nas.cli.arguments import add_folder, add_json, natural, positive
 from nas.cli.job import Run, load_search_space
 from nas.cli.output import say, saying_warnings, write_json, write_table
 from nas.data import Data
-from nas.errors import BundleError
+from nas.errors import BundleError, StudyError
 from nas.space import Architecture
+
+if TYPE_CHECKING:
+    from nas.latency import Target
 
 __all__ = ["add_arguments", "execute"]
 
@@ -50,6 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def execute(arguments: Namespace) -> None:
+    from nas.latency.ways import WayTimes
     from nas.report import budget_table, evaluate_exits, exit_report_table, write_exit_report
     from nas.runtime import Runtime
 
@@ -59,7 +64,8 @@ def execute(arguments: Namespace) -> None:
     runtime = Runtime(bundle)
     chosen = _chosen(bundle, arguments.model)
     macs = [_costs(model, run.record.settings.space) for model in chosen]
-    times = _times(bundle, chosen, arguments.target, threads=arguments.threads or run.job.threads)
+    target = _target(arguments, run)
+    times = [WayTimes(target, bundle, model.name).costs() if target else None for model in chosen]
     with saying_warnings():
         reports = [
             evaluate_exits(
@@ -70,6 +76,7 @@ def execute(arguments: Namespace) -> None:
                 budgets=arguments.budgets,
                 examples=arguments.examples,
                 times=timed,
+                target=target.identity if target else None,
             )
             for model, counted, timed in zip(chosen, macs, times, strict=True)
         ]
@@ -82,17 +89,18 @@ def execute(arguments: Namespace) -> None:
         write_table(budget_table(reports))
 
 
-def _times(
-    bundle: Bundle, models: Sequence[BundleModel], spec: str | None, *, threads: int
-) -> list[CascadeCost | None]:
-    """Milliseconds of the parts of each model, on the target if one is given."""
+def _target(arguments: Namespace, run: Run) -> Target | None:
     from nas.latency import open_target
-    from nas.latency.ways import WayTimes
 
-    if spec is None:
-        return [None] * len(models)
-    target = open_target(spec, threads=threads, tell=say)
-    return [WayTimes(target, bundle, model.name).costs() for model in models]
+    if arguments.target is None:
+        if arguments.threads:
+            raise StudyError("threads must be those of a target, but there is none; give --target too")
+        return None
+    if "precision=int8" in arguments.target.split(","):
+        raise StudyError(
+            f"exits must be timed as they ship, but got {arguments.target!r}; leave out precision=int8"
+        )
+    return open_target(arguments.target, threads=arguments.threads or run.job.threads, tell=say)
 
 
 def _check_data(bundle: Bundle, data: Data) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -32,7 +33,8 @@ def cascade_levels(
     """At most `config.cascades` levels of a network whose `exits` are measured, and one per budget given.
 
     The mean budgets of the former lie at equal ratios between the first exit and what the best accuracy
-    needs, in milliseconds given a target, else in MACs. Thresholds that were found before are left out.
+    needs, in milliseconds given a target, else in MACs. Thresholds that were found before are left out, and
+    it is warned of where a budget given comes to none.
     """
     name, data, target = exits[0].level.model, conditions.data, conditions.target
     readout = runtime.bundle.model(name).readout
@@ -47,9 +49,14 @@ def cascade_levels(
         try:
             cascade = cost_within(val, costs, bound)
         except BudgetError as error:
-            raise BudgetError(f"{name}: {error}") from error
+            _say(f"{name} has no level for {bound}: {error}")
+            continue
         thresholds = cascade.thresholds
-        if thresholds in found or not any(limit <= 1 for limit in thresholds[: cascade.exit]):
+        if not any(limit <= 1 for limit in thresholds[: cascade.exit]):
+            if isinstance(bound, str):
+                _say(f"{name} needs no thresholds for {bound}: exit {cascade.exit} alone is as good")
+            continue
+        if thresholds in found:
             continue
         level = Level(
             model=name,
@@ -63,6 +70,10 @@ def cascade_levels(
             level = _timed(level, times, conditions, exits=len(exits))
         found[thresholds] = MeasuredLevel(level, cascade_at(test, macs, thresholds).accuracy)
     return list(found.values())
+
+
+def _say(text: str) -> None:
+    warnings.warn(text, stacklevel=3)
 
 
 def _costs(
@@ -93,8 +104,8 @@ def check_budgets(texts: Sequence[str], *, target: Target | None, energy: Declar
         limits = Budget.parse(text).limits
         if len(limits) != 1 or limits[0].exit is not None or limits[0].quantity not in known:
             raise BudgetError(
-                f"a mean budget must limit one of {', '.join(known)}, at no exit, but got {text!r}; give "
-                "such a one, and a target for latency, what an inference draws for energy"
+                f"a mean budget must limit one of {', '.join(known)}, and at no exit, but got {text!r}; "
+                "change it, or give a target for latency, and what an inference draws for energy"
             )
 
 

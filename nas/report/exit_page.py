@@ -17,6 +17,8 @@ def write_exit_report(folder: Path, reports: Sequence[ExitReport], *, data: str)
     """Write `index.html` and its plots into a folder, and return the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = [f"<h1>Exits on the test images of {escape(data)}</h1>", table(exit_report_table(reports))]
+    if reports[0].target:
+        parts.append(f"<p>Milliseconds were measured for this page on {escape(reports[0].target)}.</p>")
     for report in reports:
         parts += _parts(folder, report)
     page = folder / "index.html"

@@ -52,6 +52,8 @@ class ExitReport:
     classes: tuple[str, ...]
     costs: CascadeCost
     """In which budgets are: MACs or milliseconds."""
+    target: str | None
+    """Where these milliseconds were measured."""
     exits: tuple[dict[str, float | int | None], ...]
     """Of each exit: MACs with its head alone, milliseconds if measured, accuracy, failure prediction."""
     budgets: tuple[BudgetPoint, ...]
@@ -69,6 +71,7 @@ class ExitReport:
     def to_json(self) -> dict[str, Any]:
         return {
             "model": self.model,
+            "target": self.target,
             "exits": list(self.exits),
             "budgets": [
                 {
@@ -100,26 +103,31 @@ def evaluate_exits(
     budgets: int,
     examples: int,
     times: CascadeCost | None = None,
+    target: str | None = None,
 ) -> ExitReport:
     """Run validation and test images through every exit; thresholds are solved on validation alone.
 
-    Budgets are means of milliseconds where their `times` are known, else of MACs.
+    Budgets are means of milliseconds where their `times` on a target are known, else of MACs. Images count as
+    the bundle says that the device sees their classes.
     """
     costs = times or macs
+    shares = runtime.bundle.provenance.get("class_shares")
     readout = runtime.bundle.model(model).readout
     found = exit_predictions(runtime, model, data.x_test)
-    val = Validation.of_answers(exit_predictions(runtime, model, data.x_val), data.y_val, readout)
-    test = Validation.of_answers(found, data.y_test, readout, name="test")
+    val_answers = exit_predictions(runtime, model, data.x_val)
+    val = Validation.of_answers(val_answers, data.y_val, readout, class_shares=shares)
+    test = Validation.of_answers(found, data.y_test, readout, class_shares=shares, name="test")
     from_exit = right_from(test)
-    shares = [answer.probabilities for answer in found]
+    probabilities = [answer.probabilities for answer in found]
     return ExitReport(
         model=model,
         classes=runtime.bundle.classes,
         costs=costs,
+        target=target,
         exits=_exits(runtime.bundle, model, macs, test, times=times),
         budgets=budget_curve(val, test, costs, spread_budgets(val, costs, budgets)),
         confusion=exit_confusion(test),
-        falling=falling_shares(shares, data.y_test, [FALL])[FALL],
+        falling=falling_shares(probabilities, data.y_test, [FALL])[FALL],
         hardness=np.bincount(from_exit, minlength=test.exits + 1) / len(from_exit),
         easy=_surest(found[0], data, from_exit == 0, count=examples),
         hard=_surest(found[-1], data, from_exit == test.exits, count=examples),

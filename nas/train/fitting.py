@@ -61,7 +61,7 @@ def fit(
         )
     lesson = Lesson(config, graph, teacher)
     model.set_normalization(data.mean, data.std)
-    with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
+    with torch_threads(config.threads), torch.random.fork_rng(devices=[]), lesson.teaching():
         state = TrainingState(model, config)
         key = {
             "graph": graph.id,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import final
 
 import torch
@@ -28,6 +29,18 @@ class Lesson:
         check_teacher(config, teacher, input_shape=graph.input_shape, num_classes=graph.num_classes)
         self.config = config
         self._teacher = teacher if config.distill == "teacher" else None
+
+    @contextmanager
+    def teaching(self) -> Iterator[None]:
+        """The teacher answers as it was trained meanwhile, and is left as it was."""
+        modes = {part: part.training for part in self._teacher.modules()} if self._teacher else {}
+        try:
+            if self._teacher is not None:
+                self._teacher.eval()
+            yield
+        finally:
+            for part, training in modes.items():
+                part.training = training
 
     @property
     def teacher_hash(self) -> str | None:
@@ -54,11 +67,8 @@ class Lesson:
     def _taught(self, x: Tensor) -> Tensor | None:
         if self._teacher is None:
             return None
-        training = self._teacher.training
-        self._teacher.eval()
         with torch.no_grad():
             logits: Tensor = self._teacher(x)[-1]
-        self._teacher.train(training)
         return logits
 
 

@@ -63,7 +63,7 @@ def test_paths_that_were_not_measured() -> None:
     [
         ((1.0,), (1.0, 2.0), "as many trunks as heads"),
         ((math.nan,), (1.0,), "finite, at least 0"),
-        ((0.0, 1.0), (0.0, 1.0), "more for the first exit"),
+        ((0.0, 1.0), (0.0, 1.0), "above 0 for the first exit"),
     ],
 )
 def test_broken_costs(trunks: tuple[float, ...], heads: tuple[float, ...], message: str) -> None:

@@ -115,6 +115,8 @@ def test_failure_prediction_weighs_images() -> None:
         assert failure_prediction(weighted, exit) == pytest.approx(expected)
     never = [np.eye(4, dtype=np.float32)[(LABELS + 1) % 4]] * 2
     assert failure_prediction(Validation.of(never, LABELS), 0) == 0.5
+    first = [np.eye(4, dtype=np.float32)[np.where(LABELS == 0, 1, LABELS)]] * 2
+    assert failure_prediction(Validation.of(first, LABELS, class_shares=[1, 0, 0, 0]), 0) == 0.5
 
 
 def test_budgets_must_be_some() -> None:

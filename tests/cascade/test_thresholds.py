@@ -266,6 +266,10 @@ def test_answers_that_cannot_be() -> None:
     for wrong in (labels - 1, labels + 1):
         with pytest.raises(DataError, match="validation labels must be from 0 to 4, but go from"):
             Validation.of(heads, wrong)
+    with pytest.raises(DataError, match="at least as many images as the network has exits"):
+        Validation.of([head[:0] for head in heads], labels[:0])
+    with pytest.raises(DataError, match="there must be validation images, but got none"):
+        image_weights(labels[:0], 5)
     with pytest.raises(DataError, match="logits of at least one head, but got none"):
         Validation.of([], labels)
     with pytest.raises(DataError, match="answers of at least one exit, but got none"):

@@ -58,4 +58,4 @@ def test_a_search_keeps_the_calibration_by_which_it_compares(
     assert main([*begun, "--trials", "1"]) == 0
     other.write_text((run / "latency.json").read_text() + " ")
     assert main([*search, "--trials", "2", "--calibration", str(other)]) == 2
-    assert "a search with --anytime must keep its calibration" in capsys.readouterr().err
+    assert "must keep the calibration that they are compared by" in capsys.readouterr().err
