@@ -16,7 +16,7 @@ from record import Record, Row
 from nas.bundle import Readout
 from nas.cascade import combined_logits
 
-__all__ = ["ENSEMBLE", "FILE", "collect", "right_of"]
+__all__ = ["ENSEMBLE", "FILE", "collect", "packed", "right_of"]
 
 FILE = "answers.csv"
 ENSEMBLE = "in_turn"
@@ -40,10 +40,15 @@ def collect(record: Record, task: Task, trainings: Sequence[Training], folder: P
             _add(record, task, named, heads, Readout(combine="mean"))
 
 
+def packed(right: NDArray[np.bool_]) -> dict[str, object]:
+    """Columns of a row that keep whether each test image is named right."""
+    return {"images": len(right), "right": base64.b64encode(np.packbits(right).tobytes()).decode()}
+
+
 def right_of(row: Row) -> NDArray[np.bool_]:
     """Whether each test image is named right, (N,)."""
-    packed = np.frombuffer(base64.b64decode(row["right"]), np.uint8)
-    return np.unpackbits(packed, count=int(row["images"])).astype(bool)
+    bits = np.frombuffer(base64.b64decode(row["right"]), np.uint8)
+    return np.unpackbits(bits, count=int(row["images"])).astype(bool)
 
 
 def _logits(folder: Path, training: Training) -> dict[str, Sequence[NDArray[np.float32]]]:
@@ -78,8 +83,7 @@ def _add(
                 "exit": exit,
                 "val": round(float(val.mean()), 5),
                 "test": round(float(test.mean()), 5),
-                "images": len(test),
-                "right": base64.b64encode(np.packbits(test).tobytes()).decode(),
+                **packed(test),
             }
             for exit, (val, test) in enumerate(zip(right["val"], right["test"], strict=True))
         ),

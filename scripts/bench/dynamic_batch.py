@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from dynamic_answers import packed
 from dynamic_data import Task
 from dynamic_systems import Training, is_rival
 from dynamic_train import WEIGHTS
@@ -92,6 +93,7 @@ def _rows(data: Data, model: Model, runtime: Runtime, repeats: int) -> list[dict
         for budget in spread_budgets(val, costs, BUDGETS):
             cascade = cost_within(val, costs, budget)
             other = cascade_at(test, costs, cascade.thresholds)
+            right = _right(runtime, cascade, data, other)
             rows.append(
                 {
                     "metric": costs.metric,
@@ -100,12 +102,13 @@ def _rows(data: Data, model: Model, runtime: Runtime, repeats: int) -> list[dict
                     "margin": round(cascade.margin, 6),
                     "test_cost": round(other.cost, 6),
                     "val_accuracy": round(cascade.accuracy, 5),
-                    "test_accuracy": round(_run_accuracy(runtime, cascade, data, other), 5),
+                    "test_accuracy": round(float(right.mean()), 5),
                     "exit": cascade.exit,
                     "shares": " ".join(f"{share:.4f}" for share in other.shares),
                     "macs_speedup": round(_speedup(macs, cascade, test), 4),
                     "batch_speedup_predicted": round(_speedup(batched, cascade, test), 4),
                     **_cascade_times(runtime, cascade, data, repeats),
+                    **packed(right),
                 }
             )
     return rows
@@ -157,13 +160,14 @@ def _speedup(costs: CascadeCost, cascade: Cascade, test: Validation) -> float:
     return float(whole / cascade_at(test, costs, cascade.thresholds).cost)
 
 
-def _run_accuracy(runtime: Runtime, cascade: Cascade, data: Data, booked: Cascade) -> float:
-    """Of the test set run in batches, which must leave where it was booked to, but for rounding."""
+def _right(runtime: Runtime, cascade: Cascade, data: Data, booked: Cascade) -> NDArray[np.bool_]:
+    """Whether each test image is named right in a batch; they must leave where booked, but for rounding."""
     answers = [runtime.run(part, _level(cascade)) for part in _batches(data.x_test)]
     exits = np.concatenate([answer.exits for answer in answers])
     shares = np.bincount(exits, minlength=len(booked.shares)) / len(exits)
     assert np.abs(shares - booked.shares).max() <= ROUNDED, "the runtime does what thresholds say"
-    return float((np.concatenate([answer.labels for answer in answers]) == data.y_test).mean())
+    right: NDArray[np.bool_] = np.concatenate([answer.labels for answer in answers]) == data.y_test
+    return right
 
 
 def _level(cascade: Cascade) -> Level:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, final
 
 import dynamic_batch
 import numpy as np
-from dynamic_curves import Curve, curve_of, systems_of
+from dynamic_answers import right_of
+from dynamic_curves import Curve, curve_of, standard_errors, systems_of
 from dynamic_systems import is_rival
 from numpy.typing import NDArray
 from record import Record, Row
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 POINTS = 100.0
+Floats = NDArray[np.float64]
 NAMES = {"macs": "MACs", "ms": "ms, one by one", "batch_ms": "ms, in batches"}
 FORMS = {
     "macs": ("macs", "test_cost", None),
@@ -34,13 +36,15 @@ FORMS = {
 
 @final
 class Bought(NamedTuple):
-    """Means over seeds at one budget: what test images took, and test accuracies in percent."""
+    """At one budget, means over seeds: what test images took, and accuracies on them in percent."""
 
     form: str
     spent: float
     accuracy: float
     rival: float
     """On the line through the networks of one budget over the logarithm of cost, level beyond its ends."""
+    error: float
+    """Standard error of the difference."""
 
 
 def rivals_of(record: Record, task: str) -> list[Curve]:
@@ -48,16 +52,48 @@ def rivals_of(record: Record, task: str) -> list[Curve]:
     return [curve_of(record, task, name) for name in systems_of(record, task) if is_rival(name)]
 
 
-def bought(record: Record, task: str) -> list[Bought]:
-    """At each budget, in MACs, and in wall-clock milliseconds one by one and in batches."""
-    found = []
-    for form, (metric, column, whole) in FORMS.items():
-        costs, accuracies = _line(record, task, whole)
-        for rows in budget_rows(record, task, "ours", metric):
-            spent = _mean(rows, column)
-            rival = float(np.interp(np.log(spent), np.log(costs), accuracies))
-            found.append(Bought(form, spent, POINTS * _mean(rows, "test_accuracy"), rival))
-    return found
+def bought(record: Record, task: str, form: str) -> list[Bought]:
+    """At each budget, in MACs, or in wall-clock milliseconds one by one or in batches."""
+    own, rivals, costs = _compared(record, task, form)
+    spent = own.costs("macs")
+    raw = _ahead(spent, costs)(own.accuracies(), *(rival.accuracies() for rival in rivals))
+    errors = standard_errors([own, *rivals], _ahead(spent, costs))
+    return [
+        Bought(form, cost, POINTS * accuracy, POINTS * accuracy - gap, error)
+        for cost, accuracy, gap, error in zip(
+            spent.tolist(), own.accuracies().tolist(), raw.tolist(), errors.tolist(), strict=True
+        )
+    ]
+
+
+def _ahead(spent: Floats, costs: Sequence[float]) -> Callable[..., Floats]:
+    """How many points ours is ahead at what it spent, given accuracies of its budgets and of each rival."""
+
+    def ahead(own: Floats, *rivals: Floats) -> Floats:
+        front = pareto([float(rival[-1]) for rival in rivals])
+        return POINTS * (own - np.interp(np.log(spent), np.log(costs), front))
+
+    return ahead
+
+
+def _compared(record: Record, task: str, form: str) -> tuple[Curve, list[Curve], list[float]]:
+    """Ours as a curve over budgets, the networks of one budget from cheap to dear, and their costs."""
+    metric, column, whole = FORMS[form]
+    budgets = budget_rows(record, task, "ours", metric)
+    spent = np.array([_mean(rows, column) for rows in budgets])
+    right = np.array([[right_of(row) for row in rows] for rows in budgets]).swapaxes(0, 1)
+    rivals = rivals_of(record, task)
+    costs = {rival.name: _whole_cost(record, task, rival, whole) for rival in rivals}
+    rivals.sort(key=lambda rival: costs[rival.name])
+    return Curve("ours", spent, spent, spent, right), rivals, sorted(costs.values())
+
+
+def _whole_cost(record: Record, task: str, rival: Curve, column: str | None) -> float:
+    """What a network of one budget took; MACs without a column."""
+    if column is None:
+        return float(rival.macs[-1])
+    rows = record.rows(dynamic_batch.WHOLE_FILE)
+    return _mean([row for row in rows if (row["task"], row["system"]) == (task, rival.name)], column)
 
 
 def budget_rows(record: Record, task: str, system: str, metric: str) -> list[list[Row]]:
@@ -71,24 +107,9 @@ def budget_rows(record: Record, task: str, system: str, metric: str) -> list[lis
     return [rows[place :: dynamic_batch.BUDGETS] for place in range(dynamic_batch.BUDGETS)]
 
 
-def _line(record: Record, task: str, column: str | None) -> tuple[list[float], list[float]]:
-    """Costs and accuracies of the networks of one budget, from cheap to dear; MACs without a column."""
-    points = []
-    for rival in rivals_of(record, task):
-        rows = [
-            row
-            for row in record.rows(dynamic_batch.WHOLE_FILE)
-            if (row["task"], row["system"]) == (task, rival.name)
-        ]
-        cost = float(rival.macs[-1]) if column is None else _mean(rows, column)
-        points.append((cost, POINTS * float(rival.accuracies()[-1])))
-    points.sort()
-    return [cost for cost, _ in points], pareto([accuracy for _, accuracy in points]).tolist()
-
-
-def pareto(accuracies: Sequence[float]) -> NDArray[np.float64]:
+def pareto(accuracies: Sequence[float]) -> Floats:
     """Of networks from cheap to dear: nobody runs one that is worse than a cheaper one."""
-    found: NDArray[np.float64] = np.maximum.accumulate(np.asarray(accuracies, np.float64))
+    found: Floats = np.maximum.accumulate(np.asarray(accuracies, np.float64))
     return found
 
 
@@ -97,22 +118,31 @@ def _mean(rows: Iterable[Row], column: str) -> float:
 
 
 def budgeted_figures(record: Record, task: str) -> dict[str, float]:
-    """How many points the network with exits is ahead, on average over budgets."""
-    rows = bought(record, task)
-    return {
-        f"budgeted_gap_{form}_mean": float(
-            np.mean([row.accuracy - row.rival for row in rows if row.form == form])
-        )
-        for form in FORMS
-    }
+    """How many points the network with exits is ahead, on average over budgets, and how sure that is."""
+    found = {}
+    for form in FORMS:
+        own, rivals, costs = _compared(record, task, form)
+        ahead = _ahead(own.costs("macs"), costs)
+
+        def mean(*accuracies: Floats, ahead: Callable[..., Floats] = ahead) -> Floats:
+            return np.array([ahead(*accuracies).mean()])
+
+        value = mean(own.accuracies(), *(rival.accuracies() for rival in rivals))
+        found[f"budgeted_gap_{form}_mean"] = float(value[0])
+        found[f"budgeted_gap_{form}_error"] = float(standard_errors([own, *rivals], mean)[0])
+    return found
 
 
 def budgeted_table(record: Record, task: str) -> str:
     lines = [
-        "| mean budget | spent on test | ours, % | networks of one budget, % | ahead |",
-        "| --- | --: | --: | --: | --: |",
+        "| mean budget | spent on test | ours, % | networks of one budget, % | ahead | standard error |",
+        "| --- | --: | --: | --: | --: | --: |",
     ]
-    for form, spent, accuracy, rival in bought(record, task):
-        told = f"{spent:,.0f}" if form == "macs" else f"{spent:.4f}"
-        lines.append(f"| {NAMES[form]} | {told} | {accuracy:.2f} | {rival:.2f} | {accuracy - rival:+.2f} |")
+    for form in FORMS:
+        for _, spent, accuracy, rival, error in bought(record, task, form):
+            told = f"{spent:,.0f}" if form == "macs" else f"{spent:.4f}"
+            lines.append(
+                f"| {NAMES[form]} | {told} | {accuracy:.2f} | {rival:.2f} | {accuracy - rival:+.2f} | "
+                f"{error:.2f} |"
+            )
     return "\n".join(lines)
