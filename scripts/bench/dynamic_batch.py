@@ -39,7 +39,6 @@ QUICK = 1000  # test images of a quick run
 OTHERS = ("msdnet-0",)  # networks with exits that run beside ours
 NAME = "network"  # in a bundle
 TIMED = 500  # images of which the ways through the network are timed
-PASSES = 15
 ROUNDED = 0.002  # share of images that rounding may let leave elsewhere in a batch
 Key = TypeVar("Key")
 
@@ -87,7 +86,8 @@ def _rows(data: Data, model: Model, runtime: Runtime, repeats: int) -> list[dict
         for images, labels in ((data.x_val, data.y_val), (data.x_test, data.y_test))
     )
     macs = CascadeCost.of_graph(model.graph)
-    times, batched = _path_times(runtime, data.x_val), _batch_times(runtime, data.x_test[:BATCH])
+    times = _path_times(runtime, data.x_val, passes=3 * repeats)
+    batched = _batch_times(runtime, data.x_test[:BATCH])
     rows: list[dict[str, object]] = []
     for costs in (macs, times):
         for budget in spread_budgets(val, costs, BUDGETS):
@@ -118,7 +118,7 @@ def _readout(runtime: Runtime) -> Readout:
     return runtime.bundle.model(NAME).readout
 
 
-def _path_times(runtime: Runtime, images: NDArray[np.uint8]) -> CascadeCost:
+def _path_times(runtime: Runtime, images: NDArray[np.uint8], *, passes: int) -> CascadeCost:
     """Milliseconds of one image in the form in which it will run, Python around the segments included."""
     exits = range(runtime.bundle.model(NAME).exits)
     singles = _singles(images[:TIMED])
@@ -130,7 +130,7 @@ def _path_times(runtime: Runtime, images: NDArray[np.uint8]) -> CascadeCost:
     calls = {(exit, asks): path(exit, asks=asks) for exit in exits for asks in (False, True)}
     for (exit, _), call in calls.items():
         assert all((answer.exits == exit).all() for answer in call()), "no image left before"
-    least = _least_in_turn(calls, PASSES)
+    least = _least_in_turn(calls, passes)
     alone, asking = ([1e3 * least[exit, asks] / TIMED for exit in exits] for asks in (False, True))
     return CascadeCost.of_paths("latency_ms", alone, asking)
 
