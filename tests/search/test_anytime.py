@@ -11,7 +11,7 @@ from nas.cost import Cost
 from nas.errors import BudgetError, StudyError
 from nas.interval import Interval
 from nas.pareto import hypervolume
-from nas.search import AnytimeEvaluation, CostRange, Maximize, Study
+from nas.search import AnytimeEvaluation, CostRange, KnownCost, Maximize, Study
 from nas.space import Candidate
 from search_spaces.mixed import space
 
@@ -91,6 +91,7 @@ def test_a_search_finds_networks_with_cheap_exits(tmp_path: Path) -> None:
         objectives=[Maximize("anytime_accuracy")],
         evaluate=AnytimeEvaluation(told, CostRange.parse("macs 100K..10M")),
         budget="macs<=10M, macs@0<=2M",
+        sampler=KnownCost(candidates=100),
     )
     values = [trial.values["anytime_accuracy"] for trial in study.run(trials=25) if trial.evaluated]
     best = study.front.trials[0]
