@@ -47,15 +47,3 @@ def test_what_does_not_go_together(
     assert main([*search, *given]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-def test_a_search_keeps_the_calibration_by_which_it_compares(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run, other = tmp_path / "run", tmp_path / "other.json"
-    search = ["search", "search_spaces.tiny:space", "--out", str(run), "--epochs", "1", "--images", "128"]
-    begun = [*search, "--data", "digits", "--anytime", "latency 1us..9ms", "--calibrate", "2"]
-    assert main([*begun, "--trials", "1"]) == 0
-    other.write_text((run / "latency.json").read_text() + " ")
-    assert main([*search, "--trials", "2", "--calibration", str(other)]) == 2
-    assert "must keep the calibration that they are compared by" in capsys.readouterr().err

@@ -81,6 +81,19 @@ def test_a_search_goes_by_a_calibration(
     assert "its target is" in nas(*command, "--target", "local", "--trials", 4, code=2)
 
 
+def test_exits_are_compared_by_one_calibration(
+    nas: Nas, calibration: Path, record: Record, tmp_path: Path
+) -> None:
+    """A search with --anytime in milliseconds goes on with no other."""
+    command, other = ("search", SPACE, "--out", tmp_path / "run"), tmp_path / "other.json"
+    sought = ("--anytime", "latency 1us..1s", "--target", f"recorded:{record()}")
+    nas(*command, *NEW, *sought, "--calibration", calibration, "--trials", 1)
+    other.write_text(calibration.read_text() + " ")
+    refused = nas(*command, "--calibration", other, "--trials", 2, code=2)
+    assert "must keep the calibration that they are compared by" in refused
+    nas(*command, "--calibration", calibration, "--trials", 2)
+
+
 def test_a_limit_on_energy_is_kept_as_declared(
     nas: Nas, calibration: Path, record: Record, tmp_path: Path
 ) -> None:
