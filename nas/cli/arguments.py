@@ -29,7 +29,7 @@ __all__ = [
     "positive",
     "read_binding",
     "read_budget",
-    "settings",
+    "read_settings",
     "several",
     "shape",
     "shares",
@@ -143,13 +143,7 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(positive(part) for part in text.split(","))
 
 
-def _whole(text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise ArgumentTypeError(f"must be a whole number of at least {least}, but got {text!r}")
-    return int(text)
-
-
-def settings(text: str, kinds: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+def read_settings(text: str, kinds: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
     """`NAME=VALUE,…` with these names, each once, and their kinds of values."""
     found: dict[str, Any] = {}
     for part in text.split(","):
@@ -165,3 +159,9 @@ def settings(text: str, kinds: Mapping[str, Callable[[str], Any]]) -> dict[str, 
         except ValueError:
             raise ArgumentTypeError(f"must give {name} a number, but got {value!r}") from None
     return found
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise ArgumentTypeError(f"must be a whole number of at least {least}, but got {text!r}")
+    return int(text)

@@ -43,7 +43,8 @@ class Clock:
         calibration = Calibration.load(path)
         # On a cluster another machine measures, and says which it is when it does.
         calibration.check(space, None if arguments.ray is not None else target.identity)
-        if job.anytime.startswith("latency") and kept.exists() and path.read_bytes() != kept.read_bytes():
+        compared = job.anytime_metric == "latency_ms" and kept.exists()
+        if compared and path.read_bytes() != kept.read_bytes():
             raise StudyError(
                 "a search by milliseconds of exits must keep the calibration that they are compared by, but "
                 f"got {path}; leave it out, or search in another folder"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from nas.budget import Budget
 from nas.bundle import Bundle, Readout
 from nas.bundle.readout import COMBINATIONS, CONFIDENCES
-from nas.cli.arguments import add_energy, add_folder, add_json, natural, positive, settings, shares
+from nas.cli.arguments import add_energy, add_folder, add_json, natural, positive, read_settings, shares
 from nas.cli.job import NETWORK_FILE, SELECTION_FILE, WEIGHTS_FILE, Run, read_file
 from nas.cli.output import say, saying_warnings, write_json, write_table
 from nas.cli.progress import LiveLine
@@ -95,7 +95,7 @@ def _add_cascades(parser: ArgumentParser) -> None:
 
 def _readout(text: str) -> dict[str, str]:
     """Settings of a read-out, as in `combine=mean,confidence=margin`."""
-    found = settings(text, {"combine": str, "confidence": str})
+    found = read_settings(text, {"combine": str, "confidence": str})
     try:
         Readout(**found)
     except ValueError as error:

@@ -78,6 +78,13 @@ class Job:
                     "correct it"
                 )
 
+    @property
+    def anytime_metric(self) -> str:
+        """The metric of the costs at which exits are compared; empty without such."""
+        from nas.search import CostRange
+
+        return CostRange.parse(self.anytime).metric if self.anytime else ""
+
     def check(self, given: Mapping[str, Any], folder: Path) -> None:
         """`StudyError` where settings given now differ from those of the folder."""
         for name, stored in asdict(self).items():

@@ -245,12 +245,9 @@ def _new_data(given: Mapping[str, Any], seed: int) -> Data:
 
 def _is_timed(sought: Mapping[str, Any], job: Job) -> bool:
     """Whether the search must know how long networks run."""
-    from nas.search import CostRange
-
     limited = [limit.metric for limit in Budget.parse(sought["budget"]).limits]
     wanted = [objective.metric for objective in sought["objectives"]]
-    stopped = [CostRange.parse(job.anytime).metric] if job.anytime else []
-    return any(metric.startswith("latency_ms") for metric in limited + wanted + stopped)
+    return any(metric.startswith("latency_ms") for metric in [*limited, *wanted, job.anytime_metric])
 
 
 def _evaluation(job: Job, data: Data, clock: Clock | None) -> Evaluate:

@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nas.cascade import CascadeCost
-from nas.cli.arguments import add_folder, add_json, positive, settings
+from nas.cli.arguments import add_folder, add_json, positive, read_settings
 from nas.cli.job import (
     NETWORK_FILE,
     SELECTION_FILE,
@@ -115,7 +115,7 @@ def execute(arguments: Namespace) -> None:
 
 def _exit_settings(text: str) -> dict[str, Any]:
     """Settings of a training that concern exits, as in `combine=sum,distill_weight=0.5`."""
-    return settings(text, EXIT_SETTINGS)
+    return read_settings(text, EXIT_SETTINGS)
 
 
 def _outside(teacher: Path, folders: Iterable[Path]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from nas.export.cascades import check_budgets
 from nas.export.config import ExportConfig
 from nas.export.draft import Draft
 from nas.export.entries import INT8
-from nas.export.measuring import SECONDS_PER_EXIT, dial_levels, kept_precisions
+from nas.export.measuring import SECONDS_PER_EXIT, MeasuredLevel, dial_levels, kept_precisions
 from nas.latency import DeclaredEnergy, Target
 from nas.model import Model
 from nas.runtime import Governor, Runtime
@@ -60,44 +60,62 @@ def export(
     is an estimate for a target that has no power meter, and told as one. `progress` is told each step.
     """
     budget, conditions, config = budget or Budget(), _conditions(), config or ExportConfig()
-    _check_models(models, data, int8=config.int8)
+    _check_models(models, data)
+    _check_int8(models, config, target)
     _check_cascades(models, data, config, target=target, energy=energy)
     dumped(provenance or {})  # so that what is no JSON is found at once
-    if config.int8 and target is None:
-        raise BundleError("int8 is kept where it is faster, but no target was given; give one to time on")
-    tell = progress or _silent
-    draft = Draft(models, data, config=config, architectures=architectures or {}, tell=tell)
+    draft = Draft(models, data, config=config, architectures=architectures or {}, tell=progress or _silent)
     bundle = replace(draft.bundle(), governor=config.governor)
     Governor.of(bundle)  # so that what is no governor is found before anything is measured
     with tempfile.TemporaryDirectory() as scratch:
         runtime = Runtime(write_bundle(Path(scratch, "draft"), bundle, draft.files))
         draft.check(runtime)
-        exits = draft.measured(runtime, target=target, budget=budget, energy=energy)
-        exits, comparison = kept_precisions(exits, draft.sources)
-        files = draft.files_of({found.level.model for found in exits})
-        for name, model in models.items() if config.torch_weights else ():
-            file = Path(scratch, "model.safetensors")
-            model.save(file)
-            files[f"models/{name}/{file.name}"] = file.read_bytes()
-    origin = {
-        "data": {"name": data.name, "hash": data.hash},
-        "versions": _versions(),
-        "exits": [found.to_json() for found in exits if found.level.thresholds is None],
-        "cascades": [found.to_json() for found in exits if found.level.thresholds is not None],
-        **({"int8": comparison} if config.int8 else {}),
-        **({"class_shares": list(config.class_shares)} if config.class_shares else {}),
-        **(provenance or {}),
-    }
-    kept = {found.level.model for found in exits}
+        measured = draft.measured(runtime, target=target, budget=budget, energy=energy)
+    found, comparison = kept_precisions(measured, draft.sources)
+    kept = {each.level.model for each in found}
     bundle = replace(
         bundle,
         models=tuple(model for model in bundle.models if model.name in kept),
-        levels=dial_levels(exits),
+        levels=dial_levels(found),
         certificate=_certificate(budget, conditions) if target else None,
-        provenance=origin,
+        provenance=_origin(data, found, comparison, config=config) | dict(provenance or {}),
     )
     Governor.of(bundle)  # of which the dial must fit the levels that are left
-    return write_bundle(folder, bundle, files)
+    weights = _torch_files(models) if config.torch_weights else {}
+    return write_bundle(folder, bundle, draft.files_of(kept) | weights)
+
+
+def _origin(
+    data: Data,
+    found: Sequence[MeasuredLevel],
+    comparison: Sequence[Mapping[str, Any]],
+    *,
+    config: ExportConfig,
+) -> dict[str, Any]:
+    """Where a bundle comes from, and what was found on the way."""
+    plain, cascades = (
+        [each.to_json() for each in found if (each.level.thresholds is None) is alone]
+        for alone in (True, False)
+    )
+    return {
+        "data": {"name": data.name, "hash": data.hash},
+        "versions": _versions(),
+        "exits": plain,
+        "cascades": cascades,
+        **({"int8": comparison} if config.int8 else {}),
+        **({"class_shares": list(config.class_shares)} if config.class_shares else {}),
+    }
+
+
+def _torch_files(models: Mapping[str, Model]) -> dict[str, bytes]:
+    """Weights of each network as safetensors, by their place in the bundle."""
+    files = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "model.safetensors")
+        for name, model in models.items():
+            model.save(file)
+            files[f"models/{name}/{file.name}"] = file.read_bytes()
+    return files
 
 
 def _check_cascades(
@@ -118,16 +136,24 @@ def _check_cascades(
         image_weights(labels, data.num_classes, config.class_shares, name=part)  # an error, if it is one
 
 
-def _check_models(models: Mapping[str, Model], data: Data, *, int8: bool) -> None:
+def _check_int8(models: Mapping[str, Model], config: ExportConfig, target: Target | None) -> None:
+    if not config.int8:
+        return
+    if target is None:
+        raise BundleError("int8 is kept where it is faster, but no target was given; give one to time on")
+    folded = [name.casefold() for name in models]
+    if taken := [name for name in models if f"{name}{INT8}".casefold() in folded]:
+        rule = f"with int8 no model may have the name of another followed by {INT8}"
+        raise BundleError(f"{rule}, but {taken[0]!r} has such a one; rename it")
+
+
+def _check_models(models: Mapping[str, Model], data: Data) -> None:
     if not models:
         raise BundleError("a bundle must have a model, but got none; give at least one")
     folded = [name.casefold() for name in models]
     if twice := [name for name in models if folded.count(name.casefold()) > 1]:
         rule = "models' names must differ in more than case, for some devices' folders do not tell it"
         raise BundleError(f"{rule}, but got {twice}; rename one")
-    if int8 and (taken := [name for name in models if f"{name}{INT8}".casefold() in folded]):
-        rule = f"with int8 no model may have the name of another followed by {INT8}"
-        raise BundleError(f"{rule}, but {taken[0]!r} has such a one; rename it")
     expected = data.input_shape, data.num_classes
     for name, model in models.items():
         if not _NAME.fullmatch(name) or name.partition(".")[0].casefold() in _DEVICES:

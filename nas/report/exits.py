@@ -60,9 +60,10 @@ class ExitReport:
     confusion: NDArray[np.float64]
     """Share of images that the exit of the row gets right and that of the column wrong."""
     falling: float
-    """Share of images whose class becomes on the way less likely by more than `FALL`."""
+    """Share of test images, all alike, whose class becomes on the way less likely by more than `FALL`."""
     hardness: NDArray[np.float64]
-    """Share of images by the first exit from which on they are named right; the last is of all others."""
+    """Share of images, each counted as in accuracies, by the first exit from which on they are named right;
+    the last is of all others."""
     easy: Examples
     """The surest right answers of the first exit."""
     hard: Examples
@@ -107,8 +108,8 @@ def evaluate_exits(
 ) -> ExitReport:
     """Run validation and test images through every exit; thresholds are solved on validation alone.
 
-    Budgets are means of milliseconds where their `times` on a target are known, else of MACs. Images count as
-    the bundle says that the device sees their classes.
+    Budgets are means of milliseconds where their `times` on a target are known, else of MACs. Accuracies
+    count images as the bundle says that the device sees their classes.
     """
     costs = times or macs
     shares = runtime.bundle.provenance.get("class_shares")
@@ -128,7 +129,7 @@ def evaluate_exits(
         budgets=budget_curve(val, test, costs, spread_budgets(val, costs, budgets)),
         confusion=exit_confusion(test),
         falling=falling_shares(probabilities, data.y_test, [FALL])[FALL],
-        hardness=np.bincount(from_exit, minlength=test.exits + 1) / len(from_exit),
+        hardness=np.bincount(from_exit, test.weights, test.exits + 1).astype(np.float64),
         easy=_surest(found[0], data, from_exit == 0, count=examples),
         hard=_surest(found[-1], data, from_exit == test.exits, count=examples),
     )

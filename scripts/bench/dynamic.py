@@ -57,7 +57,7 @@ def _jobs(task: Task, folder: Path, wanted: Iterable[Training]) -> Iterator[Job]
 
 
 def measure(record: Record, task: Task, folder: Path) -> None:
-    """All that is timed, while nothing else runs; some ten minutes."""
+    """All that is timed, while nothing else runs."""
     every = list(trainings(task, folder))
     _check_rows(record, task, every)
     dynamic_answers.collect(record, task, every, folder)
@@ -116,15 +116,15 @@ def main() -> None:
 
 
 NOTES = """
-Each data set has one recipe for all systems, but lin_grow, the largest, sees two of five epochs. Ours is
-found by a search for the mean accuracy of exits over budgets at equal ratios, up to half of what MSDNet's
-last exit takes. Most of its 24 short trainings are of further passes behind the best networks of another
-search, for networks of one budget, which has 48. The six best are trained in full, and validation decides.
-So it does between three networks of the other search for each of three levels: up to the predicted time of
-our first exit, up to that of our middle one (or between the ends, where there are two), and up to that of
-our last, each longer than the level before if there is such a one. These are `static0` to `static2`; on
-Fashion-MNIST they had to keep 5.4 million MACs, of which their search made little use, ours 7 million. All
-trainings that choose have a seed that is not among those told.
+Each data set has one recipe for all systems, but lin_grow, the largest, sees two of five epochs. A first
+search, of 48 short trainings, is for networks of one budget each. Two of 24 begin with what it has found:
+one for ours, with further passes behind the best networks, for the mean accuracy of exits over budgets at
+equal ratios, up to half of what MSDNet's last exit takes; and within the limits of our last exit one for
+networks of one budget again. The six best of ours are trained in full, and validation decides. So it does
+between three networks of one budget for each of three levels: up to the predicted time of our first exit,
+up to that of our middle one (or between the ends, where there are two), and up to that of our last, each
+longer than the level before if there is such a one. These are `static0` to `static2`. All trainings that
+choose have a seed that is not among those told.
 
 `in_turn`: the three networks of one budget, one after another, with their answers averaged. `alone`: our
 own network with its last exit alone, which counts among the networks of one budget. Searches, options and

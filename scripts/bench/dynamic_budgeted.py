@@ -8,9 +8,8 @@ from typing import NamedTuple, final
 import dynamic_batch
 import numpy as np
 from dynamic_answers import right_of
-from dynamic_curves import Curve, curve_of, standard_errors, systems_of
+from dynamic_curves import POINTS, Curve, Floats, curve_of, standard_errors, systems_of
 from dynamic_systems import is_rival
-from numpy.typing import NDArray
 from record import Record, Row
 
 __all__ = [
@@ -21,10 +20,9 @@ __all__ = [
     "budgeted_table",
     "pareto",
     "rivals_of",
+    "whole_cost",
 ]
 
-POINTS = 100.0
-Floats = NDArray[np.float64]
 NAMES = {"macs": "MACs", "ms": "ms, one by one", "batch_ms": "ms, in batches"}
 FORMS = {
     "macs": ("macs", "test_cost", None),
@@ -83,12 +81,12 @@ def _compared(record: Record, task: str, form: str) -> tuple[Curve, list[Curve],
     spent = np.array([_mean(rows, column) for rows in budgets])
     right = np.array([[right_of(row) for row in rows] for rows in budgets]).swapaxes(0, 1)
     rivals = rivals_of(record, task)
-    costs = {rival.name: _whole_cost(record, task, rival, whole) for rival in rivals}
+    costs = {rival.name: whole_cost(record, task, rival, whole) for rival in rivals}
     rivals.sort(key=lambda rival: costs[rival.name])
     return Curve("ours", spent, spent, spent, right), rivals, sorted(costs.values())
 
 
-def _whole_cost(record: Record, task: str, rival: Curve, column: str | None) -> float:
+def whole_cost(record: Record, task: str, rival: Curve, column: str | None) -> float:
     """What a network of one budget took; MACs without a column."""
     if column is None:
         return float(rival.macs[-1])

@@ -12,9 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from record import Record, Row
 
-__all__ = ["RESAMPLES", "Curve", "curve_of", "isotonic", "resampled", "standard_errors", "systems_of"]
+__all__ = [
+    "POINTS",
+    "RESAMPLES",
+    "Curve",
+    "Floats",
+    "curve_of",
+    "isotonic",
+    "resampled",
+    "standard_errors",
+    "systems_of",
+]
 
 RESAMPLES = 400
+POINTS = 100.0  # accuracies are told in percent points
+Floats = NDArray[np.float64]
 Figure = Callable[..., NDArray[np.float64]]
 
 

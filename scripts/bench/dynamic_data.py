@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +11,11 @@ from functools import cache
 from types import MappingProxyType
 from typing import final
 
+from nas.budget import Budget
 from nas.data import Data, load_data
 from nas.train import TrainConfig
 
-__all__ = ["CIFAR", "TASKS", "Task"]
+__all__ = ["CIFAR", "TASKS", "Task", "digest"]
 
 CIFAR = "NAS_CIFAR10"
 """Variable that names an npz file of CIFAR-10."""
@@ -32,7 +35,7 @@ class Task:
     budget: str
     """Of the networks with exits."""
     bound: str
-    """Of the networks without, which is the last exit's."""
+    """Of the first search, for networks of one budget; they are then sought within the limits of ours too."""
     trials: int = 24
     """Short trainings of each search."""
     short_epochs: int = 3
@@ -44,6 +47,17 @@ class Task:
     @property
     def data(self) -> Data:
         return _data(self.name)
+
+    @property
+    def last_budget(self) -> str:
+        """What the budget says of the last exit."""
+        limits = Budget.parse(self.budget).limits
+        return str(Budget(tuple(limit for limit in limits if limit.exit is None)))
+
+
+def digest(told: object) -> str:
+    """What tells settings, as JSON, from others."""
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
 @cache

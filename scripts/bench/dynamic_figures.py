@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import dynamic_answers
 import numpy as np
 from dynamic_budgeted import budget_rows, budgeted_figures
-from dynamic_curves import Curve, curve_of, systems_of
-from dynamic_gaps import POINTS, Gap, gaps, ratio, static_gaps
+from dynamic_curves import POINTS, Curve, curve_of, systems_of
+from dynamic_gaps import Gap, gaps, ratio, static_gaps
 from dynamic_systems import OPTIONS, OWN
 from record import Record
 

@@ -6,14 +6,10 @@ from typing import NamedTuple, final
 
 import numpy as np
 from dynamic_budgeted import pareto, rivals_of
-from dynamic_curves import Curve, isotonic, resampled, standard_errors
-from numpy.typing import NDArray
+from dynamic_curves import POINTS, Curve, Floats, isotonic, resampled, standard_errors
 from record import Record
 
-__all__ = ["POINTS", "Gap", "gaps", "ratio", "static_gaps"]
-
-POINTS = 100.0  # accuracies are told in percent points
-Floats = NDArray[np.float64]
+__all__ = ["Gap", "gaps", "ratio", "static_gaps"]
 
 
 @final

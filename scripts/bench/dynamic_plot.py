@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from dynamic_batch import WHOLE_FILE
-from dynamic_budgeted import budget_rows, rivals_of
-from dynamic_curves import curve_of, systems_of
+from dynamic_budgeted import budget_rows, rivals_of, whole_cost
+from dynamic_curves import POINTS, curve_of, systems_of
 from dynamic_systems import OPTIONS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -77,7 +76,7 @@ def _draw_exits(axes: Axes, record: Record, task: str, *, cost: str, unit: float
         if system not in OPTIONS:
             curve = curve_of(record, task, system)
             name = system if system in COLORS else system.rstrip(SIZES)
-            accuracies = 100 * curve.accuracies()
+            accuracies = POINTS * curve.accuracies()
             groups.setdefault(name, []).extend(zip(curve.costs(cost) / unit, accuracies, strict=True))
     for name, points in groups.items():
         look = {"color": COLORS.get(name, "#999999"), "linewidth": 2.2 if name == "ours" else 1.3}
@@ -96,12 +95,10 @@ def _draw_budgets(axes: Axes, record: Record, task: str, *, cost: str, unit: flo
 
 def _draw_whole(axes: Axes, record: Record, task: str) -> None:
     """Networks of one budget in the same runtime."""
-    points = []
-    for rival in rivals_of(record, task):
-        rows = [row for row in record.rows(WHOLE_FILE) if (row["task"], row["system"]) == (task, rival.name)]
-        points.append(
-            (np.mean([float(row["single_ms"]) for row in rows]), 100 * float(rival.accuracies()[-1]))
-        )
+    points = [
+        (whole_cost(record, task, rival, "single_ms"), POINTS * float(rival.accuracies()[-1]))
+        for rival in rivals_of(record, task)
+    ]
     costs, accuracies = zip(*sorted(points), strict=True)
     axes.plot(costs, accuracies, "o", color=COLORS["static"], markersize=4, label=LABELS["static"])
 
@@ -114,4 +111,4 @@ def _batches(record: Record, task: str, system: str, cost: str) -> tuple[list[fl
         [float(np.mean([float(row[name]) for row in rows])) for rows in budgets]
         for name in (column, "test_accuracy")
     )
-    return spent, [100 * accuracy for accuracy in bought]
+    return spent, [POINTS * accuracy for accuracy in bought]

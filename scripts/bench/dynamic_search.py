@@ -6,8 +6,6 @@ with code 3 where it is not done after its turn.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import time
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 import optuna
 import torch
-from dynamic_data import TASKS, Task
+from dynamic_data import TASKS, Task, digest
 
 from nas import Architecture, SearchSpace, load_space
 from nas.latency import Calibration, LocalTarget, calibrate
@@ -33,16 +31,21 @@ __all__ = [
     "space_of",
 ]
 
-PHASES = (("static", 2), ("dynamic", 1))
+PHASES = (("static", 2), ("dynamic", 1), ("rival", 1))
 """Kinds of searches, in order, and how many times the task's trials each has.
 
-That for exits begins with what the other has found, which has twice as many, for its networks are of several
-sizes.
+The others begin with what the first has found, networks of several sizes for one budget each: that for
+exits, and within the same limits another for one budget, so that these are as much sought.
 """
-KINDS = {"static": "search_spaces.anytime:static", "dynamic": "search_spaces.anytime:space"}
+KINDS = {
+    "static": "search_spaces.anytime:static",
+    "dynamic": "search_spaces.anytime:space",
+    "rival": "search_spaces.anytime:static",
+}
 TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
 UNFINISHED = 3  # code of a process whose job is to be begun again
 CALIBRATION = "latency.json"
+RIVAL_STARTS = 8  # most accurate networks of the first search
 STARTS = (0.7, 0.85, 1.0)
 """Times of networks without exits at which the search for exits begins, as shares of the range's least."""
 DEEPER = ((0, 0, 1), (0, 1, 1), (1, 1, 1))
@@ -77,31 +80,34 @@ def study_of(kind: str, task: Task, folder: Path) -> Study:
     given: dict[str, Any] = {
         "objectives": [Maximize("accuracy"), Minimize("latency_ms")],
         "evaluate": training,
-        "budget": task.bound,
     }
     if kind == "dynamic":
         given = {
             "objectives": [Maximize("anytime_accuracy")],
             "evaluate": AnytimeEvaluation(training, CostRange.parse(task.times), times),
-            "budget": task.budget,
-            "sampler": WarmStart(_starts(task, folder)),
         }
-    place = _study_folder(kind, task, folder)
-    return Study(space_of(kind, task), place, costs={"latency_ms": times}, **given)
+    if kind != "static":
+        given["sampler"] = WarmStart(_starts(kind, task, folder))
+    place, budget = _study_folder(kind, task, folder), _budget_of(kind, task)
+    return Study(space_of(kind, task), place, budget=budget, costs={"latency_ms": times}, **given)
+
+
+def _budget_of(kind: str, task: Task) -> str:
+    return {"static": task.bound, "dynamic": task.budget, "rival": task.last_budget}[kind]
 
 
 def _study_folder(kind: str, task: Task, folder: Path) -> Path:
     """Named by all that a search depends on: one that has ended is not asked again what it was."""
     told = {
-        "limits": [task.budget, task.times] if kind == "dynamic" else task.bound,
+        "limits": [_budget_of(kind, task), task.times] if kind == "dynamic" else _budget_of(kind, task),
         "trials": dict(PHASES)[kind] * task.trials,
         "recipe": task.recipe.to_json(),
         "epochs": task.short_epochs,
         "data": task.data.hash,
         "times": (folder / CALIBRATION).read_text(),
-        "starts": [start.id for start in _starts(task, folder)] if kind == "dynamic" else None,
+        "starts": [start.id for start in _starts(kind, task, folder)] if kind != "static" else None,
     }
-    return folder / f"{kind}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]}"
+    return folder / f"{kind}-{digest(told)[:8]}"
 
 
 def _trained(kind: str, task: Task, folder: Path) -> list[Trial]:
@@ -110,15 +116,19 @@ def _trained(kind: str, task: Task, folder: Path) -> list[Trial]:
     return [trial for trial in trials if trial.state == "complete"]
 
 
-def _starts(task: Task, folder: Path) -> tuple[Architecture, ...]:
-    """Networks of one budget, made deeper: the most accurate for times up to the least of the range."""
+def _starts(kind: str, task: Task, folder: Path) -> tuple[Architecture, ...]:
+    """The most accurate networks of the first search; with exits those up to the first one's, made deeper."""
+    if kind == "rival":
+        best = sorted(_trained("static", task, folder), key=_accuracy, reverse=True)[:RIVAL_STARTS]
+        return tuple(trial.architecture for trial in best)
     space, first = space_of("dynamic", task), CostRange.parse(task.times).low.bound
-    best = [each[0] for each in best_static(task, folder, [share * first for share in STARTS])]
+    times_ms = [share * first for share in STARTS]
+    shallow = [each[0] for each in _best_at(_trained("static", task, folder), times_ms)]
     return tuple(
         space.architecture({**dict(network.choices), **_passes(depths, count)})
         for count in (2, 3)
         for depths in DEEPER
-        for network in best
+        for network in shallow
     )
 
 
@@ -144,11 +154,18 @@ def best_dynamic(task: Task, folder: Path) -> list[Architecture]:
 
 
 def best_static(task: Task, folder: Path, times_ms: list[float]) -> list[list[Architecture]]:
-    """For each time the most accurate networks of the other search that are no later, but later than before.
+    """For each time the best networks of one budget, of both searches."""
+    both = [trial for kind in ("static", "rival") for trial in _trained(kind, task, folder)]
+    trained = {trial.architecture.id: trial for trial in both}
+    return _best_at([*trained.values()], times_ms)
+
+
+def _best_at(trials: list[Trial], times_ms: list[float]) -> list[list[Architecture]]:
+    """For each time the most accurate networks that are no later, but later than the time before.
 
     Where none lies between, the most accurate that are no later, or the fastest.
     """
-    trials = sorted(_trained("static", task, folder), key=lambda trial: trial.values["latency_ms"])
+    trials = sorted(trials, key=lambda trial: trial.values["latency_ms"])
     found, before = list[list[Architecture]](), 0.0
     for time_ms in times_ms:
         within = [trial for trial in trials if trial.values["latency_ms"] <= time_ms * (1 + ROUNDING)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from statistics import mean
 from types import MappingProxyType
 from typing import Any, final
 
-from dynamic_data import Task
+from dynamic_data import Task, digest
 from dynamic_search import space_of
 
 from nas import Architecture, SearchSpace
@@ -88,7 +87,7 @@ class Training:
         """Of all that the trained network depends on."""
         teacher = self.teacher.key if self.teacher else None
         told = [self.architecture.id, self.config.to_json(), self.data_hash, teacher]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+        return digest(told)
 
     def place(self, folder: Path) -> Path:
         """Where what it has is kept; that of another network or recipe is somewhere else."""
