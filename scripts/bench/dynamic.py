@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import dynamic_time
 import torch
 from dynamic_data import CIFAR, TASKS, Task
 from dynamic_finals import choose, finals, level_finals
+from dynamic_kept import check_rows, keep_choice, restore_choice, unfinished, wanted
 from dynamic_queue import Job, run_jobs
 from dynamic_search import PHASES, calibrated, done_file, space_of
 from dynamic_systems import Training, chosen, trainings
@@ -34,11 +36,25 @@ TABLES = {
     "Batches": dynamic_figures.speedup_table,
     "How exits are taught": dynamic_figures.ablation,
 }
-FILES = (dynamic_answers.FILE, dynamic_time.FILE, dynamic_batch.FILE, dynamic_batch.WHOLE_FILE)
 
 
-def prepare(task: Task, folder: Path) -> None:
-    """All that needs many hours of two processors: searches, then trainings."""
+def prepare(record: Record, task: Task, folder: Path) -> list[Training]:
+    """All that needs many hours of two processors: searches, then the trainings that count."""
+    if not restore_choice(record, task, folder):
+        _search(task, folder)
+        keep_choice(record, task, folder)
+    every = list(trainings(task, folder))
+    check_rows(record, task, every)
+    keep = partial(dynamic_answers.collect, record, task, every, folder)
+    keep()
+    for _ in range(2):  # what the first trainings tell decides which options are tried with other seeds
+        run_jobs(
+            list(_jobs(task, folder, unfinished(record, task, wanted(record, task, every), folder))), keep
+        )
+    return wanted(record, task, every)
+
+
+def _search(task: Task, folder: Path) -> None:
     calibrated(task, folder)
     for kind, times in PHASES:
         given = task.name, kind, str(times * task.trials), str(folder)
@@ -46,8 +62,6 @@ def prepare(task: Task, folder: Path) -> None:
     run_jobs(list(_jobs(task, folder, finals(task, folder))))
     run_jobs(list(_jobs(task, folder, chain(*level_finals(task, folder)))))
     choose(task, folder)
-    for _ in range(2):  # what the first trainings tell decides which options are tried with other seeds
-        run_jobs(list(_jobs(task, folder, trainings(task, folder))))
 
 
 def _jobs(task: Task, folder: Path, wanted: Iterable[Training]) -> Iterator[Job]:
@@ -56,28 +70,11 @@ def _jobs(task: Task, folder: Path, wanted: Iterable[Training]) -> Iterator[Job]
         yield Job("dynamic_train", (task.name, training.key, str(folder)), training.done(folder), after)
 
 
-def measure(record: Record, task: Task, folder: Path) -> None:
+def measure(record: Record, task: Task, folder: Path, every: Sequence[Training]) -> None:
     """All that is timed, while nothing else runs."""
-    every = list(trainings(task, folder))
-    _check_rows(record, task, every)
-    dynamic_answers.collect(record, task, every, folder)
     passes, repeats = (1, 1) if record.quick else (dynamic_time.PASSES, REPEATS)
-    dynamic_time.collect(record, task, every, folder, passes=passes)
+    dynamic_time.collect(record, task, every, passes=passes)
     dynamic_batch.collect(record, task, every, folder, repeats=repeats)
-
-
-def _check_rows(record: Record, task: Task, every: Sequence[Training]) -> None:
-    """What other networks or recipes have left must not stand beside what these leave."""
-    keys = {training.name: training.key for training in every}
-    for file in FILES:
-        for row in record.rows(file):
-            if row["task"] != task.name or row["system"] == dynamic_answers.ENSEMBLE:
-                continue  # of the ensemble the members are checked
-            if keys.get(f"{row['system']}-{row['seed']}") != row["network"]:
-                raise RuntimeError(
-                    f"rows of {file} must be of the networks trained now, but {row['system']} is not; "
-                    f"remove the files {', '.join(FILES)} of results/dynamic"
-                )
 
 
 def _tasks(record: Record) -> tuple[str, ...]:
@@ -105,8 +102,7 @@ def main() -> None:
     parts = [NOTES.strip()]
     for name in names:
         task, folder = TASKS[name], runs / name
-        prepare(task, folder)
-        measure(record, task, folder)
+        measure(record, task, folder, prepare(record, task, folder))
         found = dynamic_figures.figures(record, name, heads_share_pct(task, folder))
         headline |= {f"{name}_{figure}": value for figure, value in found.items()}
         parts += [f"## {name}", f"![Accuracy over cost]({dynamic_plot.plot(record, name)})"]
@@ -117,14 +113,15 @@ def main() -> None:
 
 NOTES = """
 Each data set has one recipe for all systems, but lin_grow, the largest, sees two of five epochs. A first
-search, of 48 short trainings, is for networks of one budget each. Two of 24 begin with what it has found:
-one for ours, with further passes behind the best networks, for the mean accuracy of exits over budgets at
-equal ratios, up to half of what MSDNet's last exit takes; and within the limits of our last exit one for
-networks of one budget again. The six best of ours are trained in full, and validation decides. So it does
-between three networks of one budget for each of three levels: up to the predicted time of our first exit,
-up to that of our middle one (or between the ends, where there are two), and up to that of our last, each
-longer than the level before if there is such a one. These are `static0` to `static2`. All trainings that
-choose have a seed that is not among those told.
+search, of 40 short trainings (`*_static.csv`), is for networks of one budget each. One of 20
+(`*_dynamic.csv`) is for ours, for the mean accuracy of exits over budgets at equal ratios, up to two thirds
+of what MSDNet's last exit takes; it begins with further passes behind the best networks of the first. Both
+have the same limits for the last exit. The five best of ours are trained in full, and validation decides. So
+it does between two networks of one budget for each of three levels: up to the predicted time of our first
+exit, up to that of our middle one (or between the ends, where there are two), and up to that of our last,
+each longer than the level before if there is such a one. These are `static0` to `static2`. All trainings
+that choose have a seed that is not among those told. A run goes on with the rows that are here, on another
+machine too; `*_chosen.json` keeps what the searches came to.
 
 `in_turn`: the three networks of one budget, one after another, with their answers averaged. `alone`: our
 own network with its last exit alone, which counts among the networks of one budget. Searches, options and

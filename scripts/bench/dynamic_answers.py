@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from dynamic_data import Task
-from dynamic_systems import Training
+from dynamic_systems import Training, is_level
 from dynamic_train import LOGITS
 from numpy.typing import NDArray
 from record import Record, Row
@@ -20,20 +20,20 @@ __all__ = ["ENSEMBLE", "FILE", "collect", "packed", "right_of"]
 
 FILE = "answers.csv"
 ENSEMBLE = "in_turn"
+LEVELS = 3  # networks of one budget in an ensemble
 
 
 def collect(record: Record, task: Task, trainings: Sequence[Training], folder: Path) -> None:
-    """One row per trained network and exit, and per ensemble of the networks of one budget so far."""
-    rows = [row for row in record.rows(FILE) if row["task"] == task.name]
-    done = {(row["system"], row["seed"]) for row in rows}
-    for training in trainings:
+    """One row per network and exit, and per ensemble of the networks of one budget, as far as trained."""
+    done = {(row["system"], row["seed"]) for row in record.rows(FILE) if row["task"] == task.name}
+    there = [training for training in trainings if training.done(folder).exists()]
+    for training in there:
         if (training.system, str(training.seed)) not in done:
-            heads = _logits(folder, training)
             named = training.system, training.seed, training.key
-            _add(record, task, named, heads, training.config.readout)
+            _add(record, task, named, _logits(folder, training), training.config.readout)
     for seed in range(task.seeds):
-        if (ENSEMBLE, str(seed)) not in done:
-            levels = [each for each in trainings if each.system.startswith("static") and each.seed == seed]
+        levels = [each for each in there if is_level(each.system) and each.seed == seed]
+        if len(levels) == LEVELS and (ENSEMBLE, str(seed)) not in done:
             parts = [_logits(folder, training) for training in levels]
             heads = {part: [each[part][-1] for each in parts] for part in ("val", "test")}
             named = ENSEMBLE, seed, "+".join(training.key for training in levels)
@@ -52,7 +52,6 @@ def right_of(row: Row) -> NDArray[np.bool_]:
 
 
 def _logits(folder: Path, training: Training) -> dict[str, Sequence[NDArray[np.float32]]]:
-    assert training.done(folder).exists(), f"{training.name} is not trained"
     with np.load(training.place(folder) / LOGITS, allow_pickle=False) as archive:
         return {part: list(archive[part]) for part in ("val", "test")}
 

@@ -17,7 +17,7 @@ import numpy as np
 from dynamic_answers import packed
 from dynamic_data import Task
 from dynamic_systems import Training, is_rival
-from dynamic_train import WEIGHTS
+from dynamic_train import WEIGHTS, graph_of
 from numpy.typing import NDArray
 from record import Record
 
@@ -29,7 +29,7 @@ from nas.model import Model
 from nas.runtime import Prediction, Runtime, exit_predictions
 from nas.runtime.sessions import tensor_names
 
-__all__ = ["BUDGETS", "FILE", "WHOLE_FILE", "collect"]
+__all__ = ["BUDGETS", "FILE", "WHOLE_FILE", "collect", "runs_budgets"]
 
 FILE = "budgets.csv"
 WHOLE_FILE = "whole.csv"
@@ -44,27 +44,37 @@ Key = TypeVar("Key")
 
 
 def collect(record: Record, task: Task, trainings: Iterable[Training], folder: Path, *, repeats: int) -> None:
-    """One row per network with exits, metric and budget; one per network of one budget."""
+    """One row per network with exits, metric and budget; one per network of one budget.
+
+    Of the latter nothing but time is asked, which does not depend on their weights.
+    """
     done = {
         file: {(row["task"], row["system"], row["seed"]) for row in record.rows(file)}
         for file in (FILE, WHOLE_FILE)
     }
     for training in trainings:
-        if training.system == "ours" or training.name in OTHERS:
+        if runs_budgets(training):
             file, rows_of = FILE, _rows
-        elif is_rival(training.system):
+        elif is_rival(training.system) and training.seed == 0:
             file, rows_of = WHOLE_FILE, _whole
         else:
             continue
         if (task.name, training.system, str(training.seed)) in done[file]:
             continue
-        model, data = Model.load(training.place(folder) / WEIGHTS), task.data
+        trained = file == FILE
+        model = Model.load(training.place(folder) / WEIGHTS) if trained else Model(graph_of(training))
+        data = task.data
         if record.quick:
             data = replace(data, x_test=data.x_test[:QUICK], y_test=data.y_test[:QUICK])
         named = {"task": task.name, "system": training.system, "seed": training.seed}
         with _exported(model, data) as runtime:
             found = rows_of(data, model, runtime, repeats)
             record.add(file, *({**named, "network": training.key, **row} for row in found))
+
+
+def runs_budgets(training: Training) -> bool:
+    """Whether the trained network must be there, for thresholds are solved for it."""
+    return training.system == "ours" or training.name in OTHERS
 
 
 @contextmanager

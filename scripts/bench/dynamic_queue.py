@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -34,17 +34,15 @@ class Job:
         return self.after is None or self.after.exists()
 
 
-def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
+def run_jobs(jobs: Sequence[Job], on_end: Callable[[], None] | None = None) -> None:
     """As many at a time as there are processors; `RuntimeError` where one fails, once the others end."""
     waiting = [job for job in jobs if not job.done.exists()]
     running: dict[subprocess.Popen[bytes], Job] = {}
     failed: list[Job] = []
     try:
         while waiting or running:
-            free = (workers or os.cpu_count() or 1) - len(running)
-            for job in [job for job in waiting if job.ready][: free if not failed else 0]:
-                waiting.remove(job)
-                running[_begun(job)] = job
+            free = (os.cpu_count() or 1) - len(running)
+            _begin(waiting, running, free if not failed else 0)
             if not running:
                 break
             time.sleep(WAIT_S)
@@ -53,10 +51,19 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
                     waiting.insert(0, job)
                 elif code:
                     failed.append(job)
+                elif on_end:
+                    on_end()
     finally:  # an interruption ends them too; they go on from their checkpoints
         for process in running:
             process.terminate()
     _check(failed or waiting)
+
+
+def _begin(waiting: list[Job], running: dict[subprocess.Popen[bytes], Job], count: int) -> None:
+    """As many as this of those that are ready."""
+    for job in [job for job in waiting if job.ready][:count]:
+        waiting.remove(job)
+        running[_begun(job)] = job
 
 
 def _check(bad: Sequence[Job]) -> None:

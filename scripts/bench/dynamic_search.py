@@ -17,7 +17,17 @@ from dynamic_data import TASKS, Task, digest
 
 from nas import Architecture, SearchSpace, load_space
 from nas.latency import Calibration, LocalTarget, calibrate
-from nas.search import AnytimeEvaluation, CostRange, Maximize, Minimize, Study, Trial, WarmStart, read_study
+from nas.search import (
+    AnytimeEvaluation,
+    CostRange,
+    Maximize,
+    Minimize,
+    Study,
+    StudyRecord,
+    Trial,
+    WarmStart,
+    read_study,
+)
 from nas.train import ShortTraining
 
 __all__ = [
@@ -29,28 +39,26 @@ __all__ = [
     "calibrated",
     "done_file",
     "space_of",
+    "study_record",
 ]
 
-PHASES = (("static", 2), ("dynamic", 1), ("rival", 1))
+PHASES = (("static", 2), ("dynamic", 1))
 """Kinds of searches, in order, and how many times the task's trials each has.
 
-The others begin with what the first has found, networks of several sizes for one budget each: that for
-exits, and within the same limits another for one budget, so that these are as much sought.
+The second, for exits, begins with what the first has found: networks of several sizes for one budget each.
 """
 KINDS = {
     "static": "search_spaces.anytime:static",
     "dynamic": "search_spaces.anytime:space",
-    "rival": "search_spaces.anytime:static",
 }
 TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
 UNFINISHED = 3  # code of a process whose job is to be begun again
 CALIBRATION = "latency.json"
-RIVAL_STARTS = 8  # most accurate networks of the first search
 STARTS = (0.7, 0.85, 1.0)
 """Times of networks without exits at which the search for exits begins, as shares of the range's least."""
 DEEPER = ((0, 0, 1), (0, 1, 1), (1, 1, 1))
 """Depth of each scale in the further passes with which it begins."""
-FINALISTS, LEVEL_FINALISTS = 6, 3
+FINALISTS, LEVEL_FINALISTS = 5, 2
 """Best networks of the search with exits, and of the other at each level, that are trained in full."""
 ROUNDING = 1e-6  # of a predicted time, whose last digits depend on what was predicted before
 
@@ -85,15 +93,14 @@ def study_of(kind: str, task: Task, folder: Path) -> Study:
         given = {
             "objectives": [Maximize("anytime_accuracy")],
             "evaluate": AnytimeEvaluation(training, CostRange.parse(task.times), times),
+            "sampler": WarmStart(_starts(task, folder)),
         }
-    if kind != "static":
-        given["sampler"] = WarmStart(_starts(kind, task, folder))
     place, budget = _study_folder(kind, task, folder), _budget_of(kind, task)
     return Study(space_of(kind, task), place, budget=budget, costs={"latency_ms": times}, **given)
 
 
 def _budget_of(kind: str, task: Task) -> str:
-    return {"static": task.bound, "dynamic": task.budget, "rival": task.last_budget}[kind]
+    return task.budget if kind == "dynamic" else task.last_budget
 
 
 def _study_folder(kind: str, task: Task, folder: Path) -> Path:
@@ -105,22 +112,23 @@ def _study_folder(kind: str, task: Task, folder: Path) -> Path:
         "epochs": task.short_epochs,
         "data": task.data.hash,
         "times": (folder / CALIBRATION).read_text(),
-        "starts": [start.id for start in _starts(kind, task, folder)] if kind != "static" else None,
+        "starts": [start.id for start in _starts(task, folder)] if kind == "dynamic" else None,
     }
     return folder / f"{kind}-{digest(told)[:8]}"
 
 
+def study_record(kind: str, task: Task, folder: Path) -> StudyRecord:
+    """What a search has come to so far."""
+    return read_study(_study_folder(kind, task, folder))
+
+
 def _trained(kind: str, task: Task, folder: Path) -> list[Trial]:
     """The networks that a search has trained."""
-    trials = read_study(_study_folder(kind, task, folder)).trials
-    return [trial for trial in trials if trial.state == "complete"]
+    return [trial for trial in study_record(kind, task, folder).trials if trial.state == "complete"]
 
 
-def _starts(kind: str, task: Task, folder: Path) -> tuple[Architecture, ...]:
-    """The most accurate networks of the first search; with exits those up to the first one's, made deeper."""
-    if kind == "rival":
-        best = sorted(_trained("static", task, folder), key=_accuracy, reverse=True)[:RIVAL_STARTS]
-        return tuple(trial.architecture for trial in best)
+def _starts(task: Task, folder: Path) -> tuple[Architecture, ...]:
+    """The most accurate networks of the first search up to the time of the first exit, made deeper."""
     space, first = space_of("dynamic", task), CostRange.parse(task.times).low.bound
     times_ms = [share * first for share in STARTS]
     shallow = [each[0] for each in _best_at(_trained("static", task, folder), times_ms)]
@@ -154,10 +162,8 @@ def best_dynamic(task: Task, folder: Path) -> list[Architecture]:
 
 
 def best_static(task: Task, folder: Path, times_ms: list[float]) -> list[list[Architecture]]:
-    """For each time the best networks of one budget, of both searches."""
-    both = [trial for kind in ("static", "rival") for trial in _trained(kind, task, folder)]
-    trained = {trial.architecture.id: trial for trial in both}
-    return _best_at([*trained.values()], times_ms)
+    """For each time the best networks of one budget."""
+    return _best_at(_trained("static", task, folder), times_ms)
 
 
 def _best_at(trials: list[Trial], times_ms: list[float]) -> list[list[Architecture]]:

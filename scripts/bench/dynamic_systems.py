@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean
 from types import MappingProxyType
 from typing import Any, final
 
@@ -23,11 +22,11 @@ __all__ = [
     "OWN",
     "Training",
     "chosen",
+    "is_level",
     "is_rival",
     "trainings",
 ]
 
-CLOSE_POINTS = 0.3
 CHOSEN = "chosen.json"
 """File of what the searches came to."""
 ALONE = "alone"
@@ -105,7 +104,7 @@ def chosen(folder: Path) -> tuple[Architecture, list[Architecture]]:
 
 
 def trainings(task: Task, folder: Path) -> Iterator[Training]:
-    """All of them, the most important first; what the searches came to must be chosen."""
+    """All that may count, the most important first; what the searches came to must be chosen."""
     best, levels = chosen(folder)
     recipe, data = task.recipe, task.data.hash
     alone = space_of("search_spaces.anytime:whole", task).architecture(dict(best.choices))
@@ -116,28 +115,17 @@ def trainings(task: Task, folder: Path) -> Iterator[Training]:
         yield Training("msdnet", seed, reduced, _seeded(recipe, seed), data)
         for name, architecture in rivals.items():
             yield Training(name, seed, architecture, _seeded(recipe, seed), data)
-    plain = Training("ours", 0, best, _seeded(recipe, 0, OWN), data)
-    for option in _options(task):
-        teacher = Training("msdnet", 0, reduced, _seeded(recipe, 0), data) if option == "teacher" else None
-        of_seed = [
-            Training(option, seed, best, _seeded(recipe, seed, option), data, teacher)
-            for seed in range(task.seeds)
-        ]
-        yield from of_seed if _is_close(of_seed[0], plain, folder) else of_seed[:1]
+    for seed in range(task.seeds):
+        for option in _options(task):
+            teacher = (
+                Training("msdnet", 0, reduced, _seeded(recipe, 0), data) if option == "teacher" else None
+            )
+            yield Training(option, seed, best, _seeded(recipe, seed, option), data, teacher)
     if OPTIONS[OWN]:
         yield Training("msdnet-ours", 0, reduced, _seeded(recipe, 0, OWN), data)
     for name, architecture in {**_peers(task), **_larger(task)}.items():
         shorter = replace(recipe, epochs=2) if name == "lin_grow" else recipe
         yield Training(name, 0, architecture, shorter, data)
-
-
-def _is_close(option: Training, plain: Training, folder: Path) -> bool:
-    """Whether an option is so near to the main run on validation, both of one seed, that others must tell."""
-    found = [training.done(folder) for training in (option, plain)]
-    if not all(file.exists() for file in found):
-        return False
-    option_mean, own_mean = (100 * mean(json.loads(file.read_text())["val"]) for file in found)
-    return option_mean >= own_mean - CLOSE_POINTS
 
 
 def _options(task: Task) -> list[str]:
@@ -152,9 +140,14 @@ def _larger(task: Task) -> dict[str, Architecture]:
     return {name: _msdnet(task, recipe) for name, recipe in recipes.get(task.name, {}).items()}
 
 
+def is_level(system: str) -> bool:
+    """Whether it is one of the networks that were sought for a level of ours."""
+    return system.startswith("static")
+
+
 def is_rival(system: str) -> bool:
     """Whether it is one of the networks of one budget from our own space."""
-    return system.startswith("static") or system == ALONE
+    return is_level(system) or system == ALONE
 
 
 def _seeded(recipe: TrainConfig, seed: int, option: str = "plain") -> TrainConfig:

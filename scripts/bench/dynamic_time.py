@@ -7,12 +7,11 @@ of segments that ships.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from dynamic_data import Task
 from dynamic_systems import OPTIONS, Training
-from dynamic_train import WEIGHTS
+from dynamic_train import graph_of
 from record import Record
 
 from nas.bundle import IMAGE
@@ -28,15 +27,15 @@ SECONDS, QUICK_S = 2.0, 0.2  # of each exit and form
 PASSES = 3  # over all systems, so that a slow phase of the machine meets none of them alone
 
 
-def collect(record: Record, task: Task, trainings: Iterable[Training], folder: Path, *, passes: int) -> None:
-    """One row per system, exit and pass."""
+def collect(record: Record, task: Task, trainings: Iterable[Training], *, passes: int) -> None:
+    """One row per system, exit and pass; with untrained weights, on which time does not depend."""
     done = {(row["task"], row["system"], row["pass"]) for row in record.rows(FILE)}
     target = LocalTarget()
     first = [each for each in trainings if each.seed == 0 and each.system not in OPTIONS]  # of equal graphs
     for number in range(passes):
         for training in first:
             if (task.name, training.system, str(number)) not in done:
-                model = Model.load(training.place(folder) / WEIGHTS)
+                model = Model(graph_of(training))
                 rows = _rows(target, model, QUICK_S if record.quick else SECONDS)
                 named = {"task": task.name, "system": training.system, "seed": 0, "pass": number}
                 record.add(FILE, *({**named, "network": training.key, **row} for row in rows))

@@ -67,11 +67,11 @@ def train(task: Task, training: Training, folder: Path) -> None:
 
 
 def _known(task: Task, folder: Path) -> Iterator[Training]:
-    """All trainings that can be told by what is there."""
-    yield from finals(task, folder)
-    yield from chain(*level_finals(task, folder))
+    """All trainings that can be told by what is there; after the choice no more is asked of the searches."""
     if (folder / CHOSEN).exists():
         yield from trainings(task, folder)
+    yield from finals(task, folder)
+    yield from chain(*level_finals(task, folder))
 
 
 def main(name: str, wanted: str, folder: str) -> int:
