@@ -65,7 +65,7 @@ def test_a_kept_budget_is_code_0_with_what_a_device_has(start: Start, run_folder
 
 def test_a_broken_budget_is_code_1_and_one_sentence(start: Start, bundle: Path) -> None:
     change(bundle, lambda record: record["certificate"].update(budget="latency@0<=0.1us"))
-    process = start("-c", DEVICE, "verify", bundle, "--seconds", "0.3")  # thrice, as it is too slow
+    process = start("-c", DEVICE, "verify", bundle, *QUICK)
     out, err = process.communicate()
     assert process.returncode == 1
     assert [line.split()[-1] for line in out.splitlines()[1:]] == [

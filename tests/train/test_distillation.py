@@ -87,13 +87,13 @@ def test_temperature_does_not_change_how_much_a_teacher_counts() -> None:
 
 def test_a_pupil_becomes_like_its_teacher() -> None:
     teacher = model(32)
-    fit(teacher, digits(), TrainConfig(epochs=4, batch_size=32, augment="none"))
+    fit(teacher, digits(), TrainConfig(epochs=2, batch_size=32, augment="none"))
     said = torch.tensor(predict(teacher, digits().x_val)[-1]).softmax(1)
     apart = []
     for weight in (0.0, 8.0):
         pupil = model()
         config = TrainConfig(
-            epochs=4, batch_size=32, augment="none", distill="teacher", distill_weight=weight
+            epochs=2, batch_size=32, augment="none", distill="teacher", distill_weight=weight
         )
         fit(pupil, digits(), config, teacher=teacher)
         logs = torch.tensor(predict(pupil, digits().x_val)[-1]).log_softmax(1)
