@@ -110,17 +110,15 @@ def trainings(task: Task, folder: Path) -> Iterator[Training]:
     alone = space_of("search_spaces.anytime:whole", task).architecture(dict(best.choices))
     rivals = {f"static{level}": network for level, network in enumerate(levels)} | {ALONE: alone}
     reduced = _msdnet(task, REDUCED)
+    teacher = Training("msdnet", 0, reduced, _seeded(recipe, 0), data)
     for seed in range(task.seeds):
         yield Training("ours", seed, best, _seeded(recipe, seed, OWN), data)
         yield Training("msdnet", seed, reduced, _seeded(recipe, seed), data)
+        for option in _options(task):  # early, for one that wins shall be the main one
+            taught_by = teacher if option == "teacher" else None
+            yield Training(option, seed, best, _seeded(recipe, seed, option), data, taught_by)
         for name, architecture in rivals.items():
             yield Training(name, seed, architecture, _seeded(recipe, seed), data)
-    for seed in range(task.seeds):
-        for option in _options(task):
-            teacher = (
-                Training("msdnet", 0, reduced, _seeded(recipe, 0), data) if option == "teacher" else None
-            )
-            yield Training(option, seed, best, _seeded(recipe, seed, option), data, teacher)
     if OPTIONS[OWN]:
         yield Training("msdnet-ours", 0, reduced, _seeded(recipe, 0, OWN), data)
     for name, architecture in {**_peers(task), **_larger(task)}.items():
