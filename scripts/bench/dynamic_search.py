@@ -54,9 +54,11 @@ KINDS = {
 TURN_S = 20 * 60  # of a job, which ends at the next epoch or trial
 UNFINISHED = 3  # code of a process whose job is to be begun again
 CALIBRATION = "latency.json"
-STARTS = (0.7, 0.85, 1.0)
+STARTS = (0.7, 0.85)
 """Times of networks without exits at which the search for exits begins, as shares of the range's least."""
-DEEPER = ((0, 0, 1), (0, 1, 1), (1, 1, 1))
+COARSE = (64, 96, 128)
+"""Channels of the coarsest scale with which it begins, for there width costs least."""
+DEEPER = (((0, 1, 1),), ((0, 1, 2),), ((0, 1, 1), (0, 1, 1)))
 """Depth of each scale in the further passes with which it begins."""
 FINALISTS, LEVEL_FINALISTS = 5, 2
 """Best networks of the search with exits, and of the other at each level, that are trained in full."""
@@ -128,24 +130,24 @@ def _trained(kind: str, task: Task, folder: Path) -> list[Trial]:
 
 
 def _starts(task: Task, folder: Path) -> tuple[Architecture, ...]:
-    """The most accurate networks of the first search up to the time of the first exit, made deeper."""
+    """Networks of the first search that are most accurate up to the first exit's time, deeper and wider."""
     space, first = space_of("dynamic", task), CostRange.parse(task.times).low.bound
     times_ms = [share * first for share in STARTS]
     shallow = [each[0] for each in _best_at(_trained("static", task, folder), times_ms)]
     return tuple(
-        space.architecture({**dict(network.choices), **_passes(depths, count)})
-        for count in (2, 3)
-        for depths in DEEPER
+        space.architecture({**dict(network.choices), "scale2.channels": width, **_passes(passes)})
+        for passes in DEEPER
+        for width in COARSE
         for network in shallow
     )
 
 
-def _passes(depths: tuple[int, ...], count: int) -> dict[str, int]:
-    """Choices of a network with this many passes, all but the first of these depths."""
-    return {"passes": count} | {
+def _passes(depths: tuple[tuple[int, ...], ...]) -> dict[str, int]:
+    """Choices of a network with further passes of these depths."""
+    return {"passes": 1 + len(depths)} | {
         f"pass{number}.scale{scale}.depth": depth
-        for number in range(1, count)
-        for scale, depth in enumerate(depths)
+        for number, each in enumerate(depths, 1)
+        for scale, depth in enumerate(each)
     }
 
 
