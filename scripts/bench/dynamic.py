@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,10 +18,10 @@ import dynamic_time
 import torch
 from dynamic_data import CIFAR, TASKS, Task
 from dynamic_finals import choose, finals, level_finals
-from dynamic_kept import check_rows, keep_choice, restore_choice, unfinished, wanted
+from dynamic_kept import drop_rows, has_choice, keep_choice, restore_choice, select, unfinished
 from dynamic_queue import Job, run_jobs
 from dynamic_search import PHASES, calibrated, done_file, space_of
-from dynamic_systems import Training, chosen, trainings
+from dynamic_systems import CHOSEN, Training, chosen, trainings
 from dynamic_train import WEIGHTS
 from record import ROOT, Record
 
@@ -40,34 +40,39 @@ TABLES = {
 
 def prepare(record: Record, task: Task, folder: Path) -> list[Training]:
     """All that needs many hours of two processors: searches, then the trainings that count."""
-    if not restore_choice(record, task, folder):
+    if has_choice(record, task):
+        restore_choice(record, task, folder)
+    else:
         _search(task, folder)
         keep_choice(record, task, folder)
     every = list(trainings(task, folder))
-    check_rows(record, task, every)
+    drop_rows(record, task, every)
     keep = partial(dynamic_answers.collect, record, task, every, folder)
     keep()
     for _ in range(2):  # what the first trainings tell decides which options are tried with other seeds
-        run_jobs(
-            list(_jobs(task, folder, unfinished(record, task, wanted(record, task, every), folder))), keep
-        )
-    return wanted(record, task, every)
+        counting = select(record, task, every)
+        run_jobs(_jobs(task, folder, unfinished(record, task, counting, folder)), keep)
+    return counting
 
 
 def _search(task: Task, folder: Path) -> None:
+    (folder / CHOSEN).unlink(missing_ok=True)
     calibrated(task, folder)
     for kind, times in PHASES:
         given = task.name, kind, str(times * task.trials), str(folder)
         run_jobs([Job("dynamic_search", given, done_file(task, folder, kind))] * SEARCHERS)
-    run_jobs(list(_jobs(task, folder, finals(task, folder))))
-    run_jobs(list(_jobs(task, folder, chain(*level_finals(task, folder)))))
+    run_jobs(_jobs(task, folder, finals(task, folder)))
+    run_jobs(_jobs(task, folder, chain(*level_finals(task, folder))))
     choose(task, folder)
 
 
-def _jobs(task: Task, folder: Path, wanted: Iterable[Training]) -> Iterator[Job]:
-    for training in wanted:
+def _jobs(task: Task, folder: Path, each: Iterable[Training]) -> list[Job]:
+    found = []
+    for training in each:
         after = training.teacher.place(folder) / WEIGHTS if training.teacher else None
-        yield Job("dynamic_train", (task.name, training.key, str(folder)), training.done(folder), after)
+        arguments = task.name, training.key, str(folder)
+        found.append(Job("dynamic_train", arguments, training.done(folder), after))
+    return found
 
 
 def measure(record: Record, task: Task, folder: Path, every: Sequence[Training]) -> None:
@@ -115,20 +120,29 @@ NOTES = """
 Each data set has one recipe for all systems, but lin_grow, the largest, sees two of five epochs. A first
 search, of 40 short trainings (`*_static.csv`), is for networks of one budget each. One of 20
 (`*_dynamic.csv`) is for ours, for the mean accuracy of exits over budgets at equal ratios, up to two thirds
-of what MSDNet's last exit takes; it begins with further passes behind the best networks of the first. Both
-have the same limits for the last exit. The five best of ours are trained in full, and validation decides. So
-it does between two networks of one budget for each of three levels: up to the predicted time of our first
-exit, up to that of our middle one (or between the ends, where there are two), and up to that of our last,
-each longer than the level before if there is such a one. These are `static0` to `static2`. All trainings
-that choose have a seed that is not among those told. A run goes on with the rows that are here, on another
-machine too; `*_chosen.json` keeps what the searches came to.
+of what MSDNet's last exit takes. It begins with what was made by hand of the first's best at 0.7 and at 0.85
+of the range's lower end: with one further pass or two behind it, and its coarsest scale of 64, 96 or 128
+channels, as far as that is within the budget; what is left of the trainings its sampler chooses. Both have
+the same limits for the last exit. The five best of ours are trained in full, and validation decides. So it
+does between two networks of one budget for each of three levels: up to the predicted time of our first exit,
+up to that of our middle one (or between the ends, where there are two), and up to that of our last, each
+longer than the level before if there is such a one. These are `static0` to `static2`: 40 short and 6 full
+trainings for three networks, where ours had 20 and 5 more for one. All trainings that choose have a seed
+that is not among those told, but for the way in which ours is taught: that is chosen on validation images
+with the seeds told.
+
+A run goes on with the rows that are here, on another machine too, once its searches have ended;
+`*_chosen.json` keeps what they came to. Networks are not kept: for budgets and as a teacher they are trained
+once more where they are needed, which on another kind of processor rounds otherwise. All times of a data set
+are of one machine.
 
 `in_turn`: the three networks of one budget, one after another, with their answers averaged. `alone`: our
 own network with its last exit alone, which counts among the networks of one budget. Searches, options and
 thresholds see validation images only.
 
 `times.csv`: each exit as one graph of its own (`ms`), the form in which no system pays for the number of
-its exits, and as the chain of segments that ships (`staged_ms`); the least of three passes. `answers.csv`:
+its exits, and as the chain of segments that ships (`staged_ms`); the least of three passes. Where only time
+is asked, weights are those before training. `answers.csv`:
 which test images each exit names right, as bits. `budgets.csv`: thresholds solved on validation from five
 mean budgets, and the test set run with them.
 

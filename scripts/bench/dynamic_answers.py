@@ -20,7 +20,6 @@ __all__ = ["ENSEMBLE", "FILE", "collect", "packed", "right_of"]
 
 FILE = "answers.csv"
 ENSEMBLE = "in_turn"
-LEVELS = 3  # networks of one budget in an ensemble
 
 
 def collect(record: Record, task: Task, trainings: Sequence[Training], folder: Path) -> None:
@@ -33,7 +32,8 @@ def collect(record: Record, task: Task, trainings: Sequence[Training], folder: P
             _add(record, task, named, _logits(folder, training), training.config.readout)
     for seed in range(task.seeds):
         levels = [each for each in there if is_level(each.system) and each.seed == seed]
-        if len(levels) == LEVELS and (ENSEMBLE, str(seed)) not in done:
+        whole = len(levels) == sum(is_level(each.system) and each.seed == seed for each in trainings)
+        if whole and (ENSEMBLE, str(seed)) not in done:
             parts = [_logits(folder, training) for training in levels]
             heads = {part: [each[part][-1] for each in parts] for part in ("val", "test")}
             named = ENSEMBLE, seed, "+".join(training.key for training in levels)

@@ -17,6 +17,7 @@ import numpy as np
 from dynamic_answers import packed
 from dynamic_data import Task
 from dynamic_systems import Training, is_rival
+from dynamic_time import machine
 from dynamic_train import WEIGHTS, graph_of
 from numpy.typing import NDArray
 from record import Record
@@ -46,7 +47,7 @@ Key = TypeVar("Key")
 def collect(record: Record, task: Task, trainings: Iterable[Training], folder: Path, *, repeats: int) -> None:
     """One row per network with exits, metric and budget; one per network of one budget.
 
-    Of the latter nothing but time is asked, which does not depend on their weights.
+    Of the latter nothing but time is asked, which does not depend on weights, once for each seed.
     """
     done = {
         file: {(row["task"], row["system"], row["seed"]) for row in record.rows(file)}
@@ -55,7 +56,7 @@ def collect(record: Record, task: Task, trainings: Iterable[Training], folder: P
     for training in trainings:
         if runs_budgets(training):
             file, rows_of = FILE, _rows
-        elif is_rival(training.system) and training.seed == 0:
+        elif is_rival(training.system):
             file, rows_of = WHOLE_FILE, _whole
         else:
             continue
@@ -67,9 +68,10 @@ def collect(record: Record, task: Task, trainings: Iterable[Training], folder: P
         if record.quick:
             data = replace(data, x_test=data.x_test[:QUICK], y_test=data.y_test[:QUICK])
         named = {"task": task.name, "system": training.system, "seed": training.seed}
+        named |= {"network": training.key, "machine": machine()}
         with _exported(model, data) as runtime:
             found = rows_of(data, model, runtime, repeats)
-            record.add(file, *({**named, "network": training.key, **row} for row in found))
+            record.add(file, *({**named, **row} for row in found))
 
 
 def runs_budgets(training: Training) -> bool:

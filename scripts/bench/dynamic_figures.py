@@ -11,6 +11,7 @@ from dynamic_budgeted import budget_rows, budgeted_figures
 from dynamic_curves import POINTS, Curve, curve_of, systems_of
 from dynamic_gaps import Gap, gaps, ratio, static_gaps
 from dynamic_systems import OPTIONS, OWN
+from numpy.typing import NDArray
 from record import Record
 
 __all__ = ["ablation", "figures", "gap_table", "speedup_table", "systems_table"]
@@ -145,23 +146,35 @@ def speedup_table(record: Record, task: str) -> str:
 
 def ablation(record: Record, task: str) -> str:
     """What each way of teaching exits gains over the main run, in points, on the same seeds."""
-    accuracies = _option_accuracies(record, task)
-    main = accuracies[OWN]
-    exits = len(next(iter(main.values())))
+    test, val = (_option_accuracies(record, task, part) for part in ("test", "val"))
+    exits = len(next(iter(test[OWN].values())))
     header = " | ".join(f"exit {exit}" for exit in range(exits))
-    lines = [f"| option | seeds | {header} | mean |", "| --- | --: |" + " --: |" * (exits + 1)]
-    for option, seeds in accuracies.items():
-        gained = np.mean([np.subtract(found, main[seed]) for seed, found in seeds.items()], axis=0)
+    lines = [
+        f"| option | seeds | {header} | mean | mean on validation |",
+        "| --- | --: |" + " --: |" * (exits + 2),
+    ]
+    for option, seeds in test.items():
+        gained, gained_val = _gained(seeds, test[OWN]), _gained(val[option], val[OWN])
         cells = " | ".join(f"{gain:+.2f}" for gain in gained)
-        lines.append(f"| {option} | {len(seeds)} | {cells} | {gained.mean():+.2f} |")
+        lines.append(
+            f"| {option} | {len(seeds)} | {cells} | {gained.mean():+.2f} | {gained_val.mean():+.2f} |"
+        )
     return "\n".join(lines)
 
 
-def _option_accuracies(record: Record, task: str) -> Mapping[str, dict[str, list[float]]]:
-    """By option and seed the test accuracy of each exit; the main run is the option that it uses."""
+def _gained(option: Mapping[str, list[float]], own: Mapping[str, list[float]]) -> NDArray[np.float64]:
+    """At each exit, on the same seeds."""
+    gained: NDArray[np.float64] = np.mean(
+        [np.subtract(found, own[seed]) for seed, found in option.items()], axis=0
+    )
+    return gained
+
+
+def _option_accuracies(record: Record, task: str, part: str) -> Mapping[str, dict[str, list[float]]]:
+    """By option and seed the accuracy of each exit; the main run is the option that it uses."""
     found: dict[str, dict[str, list[float]]] = {OWN: {}}
     for row in record.rows(dynamic_answers.FILE):
         option = OWN if row["system"] == "ours" else row["system"]
         if row["task"] == task and option in OPTIONS:
-            found.setdefault(option, {}).setdefault(row["seed"], []).append(POINTS * float(row["test"]))
+            found.setdefault(option, {}).setdefault(row["seed"], []).append(POINTS * float(row[part]))
     return found

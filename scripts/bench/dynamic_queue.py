@@ -35,7 +35,10 @@ class Job:
 
 
 def run_jobs(jobs: Sequence[Job], on_end: Callable[[], None] | None = None) -> None:
-    """As many at a time as there are processors; `RuntimeError` where one fails, once the others end."""
+    """As many at a time as there are processors; `RuntimeError` where one fails, once the others end.
+
+    After some have ended, `on_end` is called.
+    """
     waiting = [job for job in jobs if not job.done.exists()]
     running: dict[subprocess.Popen[bytes], Job] = {}
     failed: list[Job] = []
@@ -46,13 +49,11 @@ def run_jobs(jobs: Sequence[Job], on_end: Callable[[], None] | None = None) -> N
             if not running:
                 break
             time.sleep(WAIT_S)
-            for job, code in _ended(running):
-                if code == UNFINISHED:
-                    waiting.insert(0, job)
-                elif code:
-                    failed.append(job)
-                elif on_end:
-                    on_end()
+            ended = _ended(running)
+            waiting[:0] = [job for job, code in ended if code == UNFINISHED]
+            failed += [job for job, code in ended if code not in (0, UNFINISHED)]
+            if ended and on_end:
+                on_end()
     finally:  # an interruption ends them too; they go on from their checkpoints
         for process in running:
             process.terminate()

@@ -130,7 +130,7 @@ def _trained(kind: str, task: Task, folder: Path) -> list[Trial]:
 
 
 def _starts(task: Task, folder: Path) -> tuple[Architecture, ...]:
-    """Networks of the first search that are most accurate up to the first exit's time, deeper and wider."""
+    """The most accurate networks of the first search up to these times, deeper and wider at the coarsest."""
     space, first = space_of("dynamic", task), CostRange.parse(task.times).low.bound
     times_ms = [share * first for share in STARTS]
     shallow = [each[0] for each in _best_at(_trained("static", task, folder), times_ms)]

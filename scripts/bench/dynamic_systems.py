@@ -110,17 +110,21 @@ def trainings(task: Task, folder: Path) -> Iterator[Training]:
     alone = space_of("search_spaces.anytime:whole", task).architecture(dict(best.choices))
     rivals = {f"static{level}": network for level, network in enumerate(levels)} | {ALONE: alone}
     reduced = _msdnet(task, REDUCED)
-    teacher = Training("msdnet", 0, reduced, _seeded(recipe, 0), data)
+    teacher = Training("msdnet", 0, reduced, _seeded(recipe, 0, "plain"), data)
+
+    def by(option: str, system: str, seed: int, network: Architecture) -> Training:
+        taught_by = teacher if option == "teacher" else None
+        return Training(system, seed, network, _seeded(recipe, seed, option), data, taught_by)
+
     for seed in range(task.seeds):
-        yield Training("ours", seed, best, _seeded(recipe, seed, OWN), data)
-        yield Training("msdnet", seed, reduced, _seeded(recipe, seed), data)
+        yield by(OWN, "ours", seed, best)
+        yield by("plain", "msdnet", seed, reduced)
         for option in _options(task):  # early, for one that wins shall be the main one
-            taught_by = teacher if option == "teacher" else None
-            yield Training(option, seed, best, _seeded(recipe, seed, option), data, taught_by)
+            yield by(option, option, seed, best)
         for name, architecture in rivals.items():
-            yield Training(name, seed, architecture, _seeded(recipe, seed), data)
+            yield by("plain", name, seed, architecture)
     if OPTIONS[OWN]:
-        yield Training("msdnet-ours", 0, reduced, _seeded(recipe, 0, OWN), data)
+        yield by(OWN, "msdnet-ours", 0, reduced)
     for name, architecture in {**_peers(task), **_larger(task)}.items():
         shorter = replace(recipe, epochs=2) if name == "lin_grow" else recipe
         yield Training(name, 0, architecture, shorter, data)
@@ -148,7 +152,7 @@ def is_rival(system: str) -> bool:
     return is_level(system) or system == ALONE
 
 
-def _seeded(recipe: TrainConfig, seed: int, option: str = "plain") -> TrainConfig:
+def _seeded(recipe: TrainConfig, seed: int, option: str) -> TrainConfig:
     return replace(recipe, seed=seed, **OPTIONS[option])
 
 

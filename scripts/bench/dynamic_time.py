@@ -6,10 +6,12 @@ of segments that ships.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
-from dynamic_data import Task
+from dynamic_data import Task, digest
 from dynamic_systems import OPTIONS, Training
 from dynamic_train import graph_of
 from record import Record
@@ -20,7 +22,7 @@ from nas.latency import LocalTarget, Target, measure_exit
 from nas.model import Model
 from nas.onnx import onnx_model
 
-__all__ = ["FILE", "collect"]
+__all__ = ["FILE", "PASSES", "collect", "is_timed", "machine"]
 
 FILE = "times.csv"
 SECONDS, QUICK_S = 2.0, 0.2  # of each exit and form
@@ -31,14 +33,26 @@ def collect(record: Record, task: Task, trainings: Iterable[Training], *, passes
     """One row per system, exit and pass; with untrained weights, on which time does not depend."""
     done = {(row["task"], row["system"], row["pass"]) for row in record.rows(FILE)}
     target = LocalTarget()
-    first = [each for each in trainings if each.seed == 0 and each.system not in OPTIONS]  # of equal graphs
+    first = [each for each in trainings if is_timed(each)]
     for number in range(passes):
         for training in first:
             if (task.name, training.system, str(number)) not in done:
                 model = Model(graph_of(training))
                 rows = _rows(target, model, QUICK_S if record.quick else SECONDS)
                 named = {"task": task.name, "system": training.system, "seed": 0, "pass": number}
-                record.add(FILE, *({**named, "network": training.key, **row} for row in rows))
+                named |= {"network": training.key, "machine": machine()}
+                record.add(FILE, *({**named, **row} for row in rows))
+
+
+def is_timed(training: Training) -> bool:
+    """Whether it is: of graphs that are equal one."""
+    return training.seed == 0 and training.system not in OPTIONS
+
+
+def machine() -> str:
+    """What tells this machine, since it was started, from others: times of two are never compared."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return digest([platform.node(), boot.read_text() if boot.exists() else None])
 
 
 def _rows(target: Target, model: Model, seconds: float) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -60,6 +60,15 @@ class Record:
         writer.writerows(rows)
         with whole_file(path) as part:
             part.write_bytes((kept + text.getvalue()).encode())
+
+    def keep(self, file: str, counts: Callable[[Row], bool]) -> None:
+        """Forget all rows but those that count."""
+        rows = self.rows(file)
+        if not all(counts(row) for row in rows):
+            (self.raw / file).unlink()
+            kept = [row for row in rows if counts(row)]
+            if kept:
+                self.add(file, *kept)
 
     def finish(self, headline: Mapping[str, Any], notes: str = "") -> None:
         """Write the headline figures and, in a full run, the README; print the figures as the last line."""
