@@ -23,8 +23,20 @@ HERE = Path(__file__).parent
 Nas = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
 Record = Callable[..., Path]
+Lacking = Callable[..., str]
 SPACE = "user_spaces:space"
 NETWORKS = 8  # of that space
+DEVICE_LACKS = ("fvcore", "matplotlib", "onnx", "openvino", "optuna", "pandas", "torch")
+LACKING = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names}:
+            raise {error}
+sys.meta_path.insert(0, Missing())
+from nas.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 FRONT = ("--objective", "maximize:accuracy", "--objective", "minimize:macs")  # no time decides who is on it
 
 
@@ -51,6 +63,22 @@ def nas(capsys: pytest.CaptureFixture[str]) -> Nas:
         return err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def lacking() -> Lacking:
+    """A program that is nas where importing these packages is an error."""
+
+    def program(*names: str, error: str = "ModuleNotFoundError(name, name=name)") -> str:
+        return LACKING.format(names=names, error=error)
+
+    return program
+
+
+@pytest.fixture(scope="session")
+def device_program(lacking: Lacking) -> str:
+    """A program that is nas on a device, which has no more than it needs."""
+    return lacking(*DEVICE_LACKS)
 
 
 @pytest.fixture(scope="session")

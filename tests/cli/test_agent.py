@@ -20,16 +20,6 @@ from nas.latency.remote import RemoteTarget
 Nas = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
 
-DEVICE = """
-import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("fvcore", "onnx", "openvino", "optuna", "pandas", "torch"):
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Missing())
-from nas.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
 IMAGE = {"x": np.zeros((1, 3, 32, 32), np.uint8)}
 
 
@@ -41,10 +31,12 @@ def port_of(process: subprocess.Popen[str]) -> int:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_it_needs_what_a_device_has_and_ends_well(start: Start, tmp_path: Path, how: signal.Signals) -> None:
+def test_it_needs_what_a_device_has_and_ends_well(
+    device_program: str, start: Start, tmp_path: Path, how: signal.Signals
+) -> None:
     file = tmp_path / "token.txt"
     file.write_text("  secret \n")
-    process = start("-c", DEVICE, "agent", "--port", 0, "--token-file", file)
+    process = start("-c", device_program, "agent", "--port", 0, "--token-file", file)
     target = RemoteTarget.tcp("127.0.0.1", port_of(process), "secret")
     latency = target.measure(reference_model(), IMAGE, seconds=0.02)
     assert latency.target == LocalTarget().identity
@@ -53,14 +45,14 @@ def test_it_needs_what_a_device_has_and_ends_well(start: Start, tmp_path: Path, 
     assert process.returncode == 0
 
 
-def test_stdio_carries_messages_and_nothing_else() -> None:
+def test_stdio_carries_messages_and_nothing_else(device_program: str) -> None:
     specs, arrays = describe_arrays(IMAGE)
     fields = {"threads": 1, "engine": "onnxruntime", "seconds": 0.02, "models": 1, "inputs": specs}
     asked = BytesIO()
     for model in (reference_model(), b"", reference_model()):
         write_message(asked, Message("time", fields, (model, *arrays)))
     done = subprocess.run(
-        [sys.executable, "-c", DEVICE, "agent", "--stdio"],
+        [sys.executable, "-c", device_program, "agent", "--stdio"],
         input=asked.getvalue(),
         capture_output=True,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},

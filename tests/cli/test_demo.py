@@ -18,17 +18,6 @@ from nas.web import DemoServer
 Nas = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
 
-DEVICE = """
-import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("matplotlib", "onnx", "openvino", "optuna", "pandas", "torch"):
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Missing())
-from nas.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
 
 @pytest.fixture(autouse=True)
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,8 +29,10 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_until_it_is_told_to_end(start: Start, run_folder: Path, how: signal.Signals) -> None:
-    process = start("-c", DEVICE, "demo", run_folder / "bundle", "--data", "digits", "--port", 0)
+def test_it_serves_until_it_is_told_to_end(
+    device_program: str, start: Start, run_folder: Path, how: signal.Signals
+) -> None:
+    process = start("-c", device_program, "demo", run_folder / "bundle", "--data", "digits", "--port", 0)
     assert process.stdout is not None
     url = process.stdout.readline().strip()
     assert url.startswith("http://127.0.0.1:")

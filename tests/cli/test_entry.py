@@ -16,6 +16,7 @@ from nas.search import read_study
 
 Nas = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
+Lacking = Callable[..., str]
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (
@@ -30,17 +31,6 @@ HEAVY = (
     "thop",
     "safetensors",
 )
-WITHOUT = """
-import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {names}:
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Missing())
-from nas.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
 CLOSED = """
 import os, sys
 os.close(int(sys.argv[1]))
@@ -145,25 +135,31 @@ def test_a_failure_is_code_1_and_debug_shows_where(nas: Nas) -> None:
         ("scikit-learn", "sklearn", "cost user_spaces:space --data digits"),
     ],
 )
-def test_a_missing_package_names_its_extra(start: Start, package: str, missing: str, command: str) -> None:
-    process = start("-c", WITHOUT.format(names=[missing]), *command.split())
+def test_a_missing_package_names_its_extra(
+    lacking: Lacking, start: Start, package: str, missing: str, command: str
+) -> None:
+    process = start("-c", lacking(missing), *command.split())
     out, err = process.communicate()
     assert (process.returncode, out) == (1, "")
     assert err == f"nas: {package} must be installed, but it is not; do pip install 'nas-dial[search]'\n"
 
 
-def test_run_needs_only_what_a_device_has(start: Start, run_folder: Path, tmp_path: Path) -> None:
+def test_run_needs_only_what_a_device_has(
+    lacking: Lacking, start: Start, run_folder: Path, tmp_path: Path
+) -> None:
     trace = tmp_path / "trace.csv"
     trace.write_text("time_s,battery_percent\n0,100\n60,30\n120,5\n")
-    process = start("-c", WITHOUT.format(names=HEAVY), "run", run_folder / "bundle", "--battery", trace)
+    process = start("-c", lacking(*HEAVY), "run", run_folder / "bundle", "--battery", trace)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert "battery 30 %" in out
 
 
-def test_reports_without_matplotlib_write_nothing(start: Start, run_folder: Path, tmp_path: Path) -> None:
+def test_reports_without_matplotlib_write_nothing(
+    lacking: Lacking, start: Start, run_folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "report"
-    process = start("-c", WITHOUT.format(names=("matplotlib",)), "report", run_folder, "--out", out)
+    process = start("-c", lacking("matplotlib"), "report", run_folder, "--out", out)
     assert "nas-dial[report]" in process.communicate()[1]
     assert process.returncode == 1
     assert not out.exists()
@@ -181,9 +177,9 @@ def test_an_interrupted_search_says_that_it_continues(start: Start, nas: Nas, tm
     assert nas(*command, "--trials", 1).startswith("trial")
 
 
-def test_an_interruption_while_modules_load_is_one_line(start: Start) -> None:
-    interrupted = WITHOUT.replace("ModuleNotFoundError(name, name=name)", "KeyboardInterrupt")
-    process = start("-c", interrupted.format(names=["numpy"]), "cost", "user_spaces:space")
+def test_an_interruption_while_modules_load_is_one_line(lacking: Lacking, start: Start) -> None:
+    interrupted = lacking("numpy", error="KeyboardInterrupt")
+    process = start("-c", interrupted, "cost", "user_spaces:space")
     assert process.communicate() == ("", "nas: interrupted\n")
     assert process.returncode == 130
 

@@ -20,16 +20,6 @@ from nas.simulation import Device, Moment, Trace, best_replay, replay_governor, 
 Nas = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
 
-DEVICE = """
-import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("matplotlib", "onnx", "openvino", "optuna", "pandas", "torch"):
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Missing())
-from nas.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
 SECONDS, REQUESTS = 120, 10
 
 
@@ -196,9 +186,9 @@ def test_the_plot_shows_every_step(capacity_mj: float | None, heating_c_per_j: f
 
 
 def test_a_device_can_do_it_and_a_plot_without_matplotlib_writes_nothing(
-    start: Start, bundle: Path, trace: Path, tmp_path: Path
+    device_program: str, start: Start, bundle: Path, trace: Path, tmp_path: Path
 ) -> None:
-    command = ("-c", DEVICE, "simulate", bundle, "--trace", trace)
+    command = ("-c", device_program, "simulate", bundle, "--trace", trace)
     process = start(*command)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
