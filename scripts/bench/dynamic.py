@@ -136,9 +136,9 @@ A run goes on with the rows that are here, on another machine too, once its sear
 once more where they are needed, which on another kind of processor rounds otherwise. All times of a data set
 are of one machine.
 
-`in_turn`: the three networks of one budget, one after another, with their answers averaged. `alone`: our
-own network with its last exit alone, which counts among the networks of one budget. Searches, options and
-thresholds see validation images only.
+`in_turn`: the three networks of one budget, one after another, with their answers averaged. `alone0`,
+`alone1`: our own network as far as an exit, trained with that exit alone; they too count among the networks of
+one budget. Searches, options and thresholds see validation images only.
 
 `times.csv`: each exit as one graph of its own (`ms`), the form in which no system pays for the number of
 its exits, and as the chain of segments that ships (`staged_ms`); the least of three passes. Where only time

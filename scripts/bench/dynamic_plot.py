@@ -31,7 +31,7 @@ LABELS = {
     "official": "MSDNet, official size",
     "in_turn": "networks of one budget, in turn",
     "static": "networks of one budget",
-    "alone": "our network, last exit alone",
+    "alone": "our network, one exit alone",
     "mobilenet": "MobileNetV2-like",
     "shufflenet": "ShuffleNetV2-like",
 }

@@ -13,6 +13,7 @@ from dynamic_data import Task, digest
 from dynamic_search import space_of
 
 from nas import Architecture, SearchSpace
+from nas.choices import answers_from
 from nas.train import TrainConfig
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
 CHOSEN = "chosen.json"
 """File of what the searches came to."""
 ALONE = "alone"
-"""The system that is our network with its last exit alone."""
+"""What the systems are called that are our network as far as one of its exits, and none but that."""
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -107,8 +108,7 @@ def trainings(task: Task, folder: Path) -> Iterator[Training]:
     """All that may count, the most important first; what the searches came to must be chosen."""
     best, levels = chosen(folder)
     recipe, data = task.recipe, task.data.hash
-    alone = space_of("search_spaces.anytime:whole", task).architecture(dict(best.choices))
-    rivals = {f"static{level}": network for level, network in enumerate(levels)} | {ALONE: alone}
+    rivals = {f"static{level}": network for level, network in enumerate(levels)} | _alone(task, best)
     reduced = _msdnet(task, REDUCED)
     teacher = Training("msdnet", 0, reduced, _seeded(recipe, 0, "plain"), data)
 
@@ -130,6 +130,15 @@ def trainings(task: Task, folder: Path) -> Iterator[Training]:
         yield Training(name, 0, architecture, shorter, data)
 
 
+def _alone(task: Task, own: Architecture) -> dict[str, Architecture]:
+    """Our network as far as each of its exits, with that exit alone."""
+    choices, found = dict(own.choices), {}
+    for exit in range(int(choices["passes"])):
+        space = space_of("search_spaces.anytime:whole" if exit else "static", task)
+        found[f"{ALONE}{exit}"] = space.resolve(answers_from({**choices, "passes": exit + 1}))
+    return found
+
+
 def _options(task: Task) -> list[str]:
     """Those beside the main one; a quick run tries a few only."""
     others = [name for name in OPTIONS if name != OWN]
@@ -149,7 +158,7 @@ def is_level(system: str) -> bool:
 
 def is_rival(system: str) -> bool:
     """Whether it is one of the networks of one budget from our own space."""
-    return is_level(system) or system == ALONE
+    return is_level(system) or system.startswith(ALONE)
 
 
 def _seeded(recipe: TrainConfig, seed: int, option: str) -> TrainConfig:
