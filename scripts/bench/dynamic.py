@@ -137,8 +137,8 @@ once more where they are needed, which on another kind of processor rounds other
 are of one machine.
 
 `in_turn`: the three networks of one budget, one after another, with their answers averaged. `alone0`,
-`alone1`: our own network as far as an exit, trained with that exit alone; they too count among the networks of
-one budget. Searches, options and thresholds see validation images only.
+`alone1`: our own network as far as an exit, trained with that exit alone; they too count among the networks
+of one budget. Searches, options and thresholds see validation images only.
 
 `times.csv`: each exit as one graph of its own (`ms`), the form in which no system pays for the number of
 its exits, and as the chain of segments that ships (`staged_ms`); the least of three passes. Where only time
