@@ -31,9 +31,8 @@ def collect(record: Record, task: Task, trainings: Sequence[Training], folder: P
             named = training.system, training.seed, training.key
             _add(record, task, named, _logits(folder, training), training.config.readout)
     for seed in range(task.seeds):
-        levels = [each for each in there if is_level(each.system) and each.seed == seed]
-        whole = len(levels) == sum(is_level(each.system) and each.seed == seed for each in trainings)
-        if whole and (ENSEMBLE, str(seed)) not in done:
+        levels = [each for each in trainings if is_level(each.system) and each.seed == seed]
+        if (ENSEMBLE, str(seed)) not in done and all(each in there for each in levels):
             parts = [_logits(folder, training) for training in levels]
             heads = {part: [each[part][-1] for each in parts] for part in ("val", "test")}
             named = ENSEMBLE, seed, "+".join(training.key for training in levels)

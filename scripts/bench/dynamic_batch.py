@@ -17,7 +17,7 @@ import numpy as np
 from dynamic_answers import packed
 from dynamic_data import Task
 from dynamic_systems import Training, is_rival
-from dynamic_time import machine
+from dynamic_time import machine_id
 from dynamic_train import WEIGHTS, graph_of
 from numpy.typing import NDArray
 from record import Record
@@ -68,7 +68,7 @@ def collect(record: Record, task: Task, trainings: Iterable[Training], folder: P
         if record.quick:
             data = replace(data, x_test=data.x_test[:QUICK], y_test=data.y_test[:QUICK])
         named = {"task": task.name, "system": training.system, "seed": training.seed}
-        named |= {"network": training.key, "machine": machine()}
+        named |= {"network": training.key, "machine": machine_id()}
         with _exported(model, data) as runtime:
             found = rows_of(data, model, runtime, repeats)
             record.add(file, *({**named, **row} for row in found))

@@ -124,7 +124,7 @@ def drop_rows(record: Record, task: Task, every: Sequence[Training]) -> None:
         _keep(record, file, task, counts)
     if not _is_timed(record, task, every):
         for file in TIMED:
-            _keep(record, file, task, lambda row: row["machine"] == dynamic_time.machine())
+            _keep(record, file, task, lambda row: row["machine"] == dynamic_time.machine_id())
 
 
 def _keep(record: Record, file: str, task: Task, counts: Callable[[Row], bool]) -> None:

@@ -22,7 +22,7 @@ from nas.latency import LocalTarget, Target, measure_exit
 from nas.model import Model
 from nas.onnx import onnx_model
 
-__all__ = ["FILE", "PASSES", "collect", "is_timed", "machine"]
+__all__ = ["FILE", "PASSES", "collect", "is_timed", "machine_id"]
 
 FILE = "times.csv"
 SECONDS, QUICK_S = 2.0, 0.2  # of each exit and form
@@ -40,7 +40,7 @@ def collect(record: Record, task: Task, trainings: Iterable[Training], *, passes
                 model = Model(graph_of(training))
                 rows = _rows(target, model, QUICK_S if record.quick else SECONDS)
                 named = {"task": task.name, "system": training.system, "seed": 0, "pass": number}
-                named |= {"network": training.key, "machine": machine()}
+                named |= {"network": training.key, "machine": machine_id()}
                 record.add(FILE, *({**named, **row} for row in rows))
 
 
@@ -49,7 +49,7 @@ def is_timed(training: Training) -> bool:
     return training.seed == 0 and training.system not in OPTIONS
 
 
-def machine() -> str:
+def machine_id() -> str:
     """What tells this machine, since it was started, from others: times of two are never compared."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return digest([platform.node(), boot.read_text() if boot.exists() else None])

@@ -243,7 +243,7 @@ def test_thresholds_hold_as_devices_round_them() -> None:
 def test_no_image_goes_on_behind_the_exit_where_all_have_left() -> None:
     """Not those of other images either, whom the last threshold used may not hold."""
     closed = 0
-    for seed in range(30):
+    for seed in range(60):
         cascade = cost_within(validation(150, seed), COSTS, 24.0)
         heads, labels = images(2000, 1000 + seed)
         other = cascade_at(Validation.of(heads, labels), COSTS, cascade.thresholds)
