@@ -27,7 +27,7 @@ from record import ROOT, Record
 
 from nas.cascade import CascadeCost
 
-REPEATS = 5
+REPEATS = 8
 SEARCHERS = 2  # processes that search in one folder
 TABLES = {
     "All exits": dynamic_figures.systems_table,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -98,31 +98,35 @@ def _rows(data: Data, model: Model, runtime: Runtime, repeats: int) -> list[dict
         for images, labels in ((data.x_val, data.y_val), (data.x_test, data.y_test))
     )
     macs = CascadeCost.of_graph(model.graph)
-    times = _path_times(runtime, data.x_val, passes=3 * repeats)
+    times = _path_times(runtime, data.x_val, passes=10 * repeats)
     batched = _batch_times(runtime, data.x_test[:BATCH])
+    cascades = [
+        (costs, budget, cost_within(val, costs, budget))
+        for costs in (macs, times)
+        for budget in spread_budgets(val, costs, BUDGETS)
+    ]
+    took = _cascade_times(runtime, [cascade for *_, cascade in cascades], data, repeats)
     rows: list[dict[str, object]] = []
-    for costs in (macs, times):
-        for budget in spread_budgets(val, costs, BUDGETS):
-            cascade = cost_within(val, costs, budget)
-            other = cascade_at(test, costs, cascade.thresholds)
-            right = _right(runtime, cascade, data, other)
-            rows.append(
-                {
-                    "metric": costs.metric,
-                    "budget": budget,
-                    "val_cost": round(float(cascade.cost), 6),
-                    "margin": round(cascade.margin, 6),
-                    "test_cost": round(other.cost, 6),
-                    "val_accuracy": round(cascade.accuracy, 5),
-                    "test_accuracy": round(float(right.mean()), 5),
-                    "exit": cascade.exit,
-                    "shares": " ".join(f"{share:.4f}" for share in other.shares),
-                    "macs_speedup": round(_speedup(macs, cascade, test), 4),
-                    "batch_speedup_predicted": round(_speedup(batched, cascade, test), 4),
-                    **_cascade_times(runtime, cascade, data, repeats),
-                    **packed(right),
-                }
-            )
+    for (costs, budget, cascade), taken in zip(cascades, took, strict=True):
+        other = cascade_at(test, costs, cascade.thresholds)
+        right = _right(runtime, cascade, data, other)
+        rows.append(
+            {
+                "metric": costs.metric,
+                "budget": budget,
+                "val_cost": round(float(cascade.cost), 6),
+                "margin": round(cascade.margin, 6),
+                "test_cost": round(other.cost, 6),
+                "val_accuracy": round(cascade.accuracy, 5),
+                "test_accuracy": round(float(right.mean()), 5),
+                "exit": cascade.exit,
+                "shares": " ".join(f"{share:.4f}" for share in other.shares),
+                "macs_speedup": round(_speedup(macs, cascade, test), 4),
+                "batch_speedup_predicted": round(_speedup(batched, cascade, test), 4),
+                **taken,
+                **packed(right),
+            }
+        )
     return rows
 
 
@@ -186,17 +190,28 @@ def _level(cascade: Cascade) -> Level:
     return Level(model=NAME, exit=cascade.exit, accuracy=0, macs=0, thresholds=cascade.thresholds)
 
 
-def _cascade_times(runtime: Runtime, cascade: Cascade, data: Data, repeats: int) -> dict[str, object]:
-    """Wall-clock of the whole set: one by one with thresholds, and in batches with and without."""
+def _cascade_times(
+    runtime: Runtime, cascades: Sequence[Cascade], data: Data, repeats: int
+) -> list[dict[str, float]]:
+    """Wall-clock of the whole set: one by one with thresholds, and in batches with and without.
+
+    All in turn, so that none has a slow phase of the machine for itself.
+    """
     whole = Level(model=NAME, exit=runtime.bundle.model(NAME).exits - 1, accuracy=0, macs=0)
-    level, batches = _level(cascade), _batches(data.x_test)
+    forms = {"single_ms": _singles(data.x_test), "batch_ms": _batches(data.x_test)}
     calls = {
-        "single_ms": _run(runtime, _singles(data.x_test), level),
-        "batch_ms": _run(runtime, batches, level),
-        "whole_ms": _run(runtime, batches, whole),
+        (name, number): _run(runtime, parts, _level(cascade))
+        for number, cascade in enumerate(cascades)
+        for name, parts in forms.items()
     }
+    calls["whole_ms", 0] = _run(runtime, forms["batch_ms"], whole)
     found = _per_image(calls, data, repeats)
-    return {**found, "batch_speedup": round(found["whole_ms"] / found["batch_ms"], 4)}
+    whole_ms = found["whole_ms", 0]
+    each = [{name: found[name, number] for name in forms} for number in range(len(cascades))]
+    return [
+        {**taken, "whole_ms": whole_ms, "batch_speedup": round(whole_ms / taken["batch_ms"], 4)}
+        for taken in each
+    ]
 
 
 def _singles(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
@@ -211,7 +226,7 @@ def _run(runtime: Runtime, parts: list[NDArray[np.uint8]], level: Level) -> Call
     return lambda: [runtime.run(part, level) for part in parts]
 
 
-def _per_image(calls: Mapping[str, Callable[[], object]], data: Data, repeats: int) -> dict[str, float]:
+def _per_image(calls: Mapping[Key, Callable[[], object]], data: Data, repeats: int) -> dict[Key, float]:
     """Milliseconds of an image of the test set that each of these runs through."""
     least = _least_in_turn(calls, repeats)
     return {name: round(1e3 * seconds / len(data.x_test), 6) for name, seconds in least.items()}

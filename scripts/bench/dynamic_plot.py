@@ -6,9 +6,10 @@ import numpy as np
 from dynamic_budgeted import budget_rows, rivals_of, whole_cost
 from dynamic_curves import POINTS, curve_of, systems_of
 from dynamic_systems import OPTIONS
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from record import Record
 
 __all__ = ["plot"]
@@ -16,6 +17,7 @@ __all__ = ["plot"]
 COLORS = {
     "ours": "#d1495b",
     "msdnet": "#2e6f95",
+    "msdnet-ours": "#4aa3a2",
     "lin_grow": "#7fb2d0",
     "official": "#7fb2d0",
     "in_turn": "#8d6cab",
@@ -27,6 +29,7 @@ COLORS = {
 LABELS = {
     "ours": "ours: one network, all images at one exit",
     "msdnet": "MSDNet",
+    "msdnet-ours": "MSDNet, taught as ours",
     "lin_grow": "MSDNet, lin_grow",
     "official": "MSDNet, official size",
     "in_turn": "networks of one budget, in turn",
@@ -42,7 +45,7 @@ DPI = 130
 
 def plot(record: Record, task: str) -> str:
     """Draw all pictures side by side in one file, whose name is given."""
-    figure = Figure(figsize=(14, 4.6), layout="constrained")
+    figure = Figure(figsize=(14, 5.2), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
     for panel, cost, unit in zip(panels, ("ms", "macs"), (1.0, 1e6), strict=False):
         _draw_exits(panel, record, task, cost=cost, unit=unit)
@@ -53,8 +56,11 @@ def plot(record: Record, task: str) -> str:
     panels[1].set_xlabel("million MACs of an image")
     panels[2].set_xlabel("ms of an image on average, wall-clock of the runtime")
     panels[0].set_ylabel("test accuracy, %")
+    shown: dict[str, Artist] = {}
     for panel in panels:
         _style(panel)
+        shown |= {label: line for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.savefig(record.raw / f"{task}.png", dpi=DPI)
     return f"{task}.png"
 
@@ -63,10 +69,10 @@ def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
     axes.set_xscale("log")
-    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        ticks(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.tick_params(axis="x", which="both", labelsize=7)
-    axes.legend(frameon=False, fontsize=7, loc="best")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", labelsize=8)
 
 
 def _draw_exits(axes: Axes, record: Record, task: str, *, cost: str, unit: float) -> None:
