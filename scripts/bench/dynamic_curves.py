@@ -20,6 +20,7 @@ __all__ = [
     "curve_of",
     "isotonic",
     "resampled",
+    "right_by_seed",
     "standard_errors",
     "systems_of",
 ]
@@ -62,19 +63,8 @@ def systems_of(record: Record, task: str) -> list[str]:
 
 def curve_of(record: Record, task: str, system: str) -> Curve:
     """An ensemble costs what its members cost, one after another."""
-    answers = _rows(record, dynamic_answers.FILE, task, system)
-    seeds = sorted({row["seed"] for row in answers})
-    exits = sorted({int(row["exit"]) for row in answers})
-    right = np.array(
-        [
-            [
-                dynamic_answers.right_of(row)
-                for row in sorted(answers, key=lambda row: int(row["exit"]))
-                if row["seed"] == seed
-            ]
-            for seed in seeds
-        ]
-    )
+    right = right_by_seed(record, task, system)
+    exits = range(right.shape[1])
     if system == dynamic_answers.ENSEMBLE:
         members = [curve_of(record, task, f"static{level}") for level in exits]
         costs = [
@@ -90,6 +80,15 @@ def curve_of(record: Record, task: str, system: str) -> Curve:
         for name in ("macs", "ms", "staged_ms")
     ]
     return Curve(system, *least, right)
+
+
+def right_by_seed(record: Record, task: str, system: str) -> NDArray[np.bool_]:
+    """Which test images each seed's exits name right, (seeds, exits, images)."""
+    answers = _rows(record, dynamic_answers.FILE, task, system)
+    answers.sort(key=lambda row: (int(row["seed"]), int(row["exit"])))
+    count = len({row["seed"] for row in answers})
+    right = np.array([dynamic_answers.right_of(row) for row in answers])
+    return right.reshape(count, len(answers) // count, -1)
 
 
 def isotonic(accuracies: Sequence[float]) -> NDArray[np.float64]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import dynamic_answers
 import numpy as np
 from dynamic_budgeted import budget_rows, budgeted_figures
-from dynamic_curves import POINTS, Curve, curve_of, systems_of
+from dynamic_curves import POINTS, Curve, Floats, curve_of, right_by_seed, standard_errors, systems_of
 from dynamic_gaps import Gap, gaps, ratio, static_gaps
 from dynamic_systems import OPTIONS, OWN
 from numpy.typing import NDArray
@@ -146,35 +146,45 @@ def speedup_table(record: Record, task: str) -> str:
 
 def ablation(record: Record, task: str) -> str:
     """What each way of teaching exits gains over the main run, in points, on the same seeds."""
-    test, val = (_option_accuracies(record, task, part) for part in ("test", "val"))
-    exits = len(next(iter(test[OWN].values())))
-    header = " | ".join(f"exit {exit}" for exit in range(exits))
+    systems = ["ours", *(system for system in systems_of(record, task) if system in OPTIONS)]
+    own = right_by_seed(record, task, "ours")
+    header = " | ".join(f"exit {exit}" for exit in range(own.shape[1]))
     lines = [
-        f"| option | seeds | {header} | mean | mean on validation |",
-        "| --- | --: |" + " --: |" * (exits + 2),
+        f"| option | seeds | {header} | mean | standard error | mean on validation |",
+        "| --- | --: |" + " --: |" * (own.shape[1] + 3),
     ]
-    for option, seeds in test.items():
-        gained, gained_val = _gained(seeds, test[OWN]), _gained(val[option], val[OWN])
+    for system in systems:
+        right = right_by_seed(record, task, system)
+        pair = [_untimed(each[: len(right)]) for each in (right, own)]
+        gained, error = _gained(*(each.accuracies() for each in pair)), "-"
+        if len(right) > 1 and system != "ours":
+            error = f"{standard_errors(pair, _mean_gained)[0]:.2f}"
+        told = _validation(record, task, system) - _validation(record, task, "ours", len(right))
         cells = " | ".join(f"{gain:+.2f}" for gain in gained)
-        lines.append(
-            f"| {option} | {len(seeds)} | {cells} | {gained.mean():+.2f} | {gained_val.mean():+.2f} |"
-        )
+        name = f"{OWN} (main)" if system == "ours" else system
+        lines.append(f"| {name} | {len(right)} | {cells} | {gained.mean():+.2f} | {error} | {told:+.2f} |")
     return "\n".join(lines)
 
 
-def _gained(option: Mapping[str, list[float]], own: Mapping[str, list[float]]) -> NDArray[np.float64]:
-    """At each exit, on the same seeds."""
-    gained: NDArray[np.float64] = np.mean(
-        [np.subtract(found, own[seed]) for seed, found in option.items()], axis=0
+def _untimed(right: NDArray[np.bool_]) -> Curve:
+    costs = np.zeros(right.shape[1])
+    return Curve("untimed", costs, costs, costs, right)
+
+
+def _gained(option: Floats, own: Floats) -> Floats:
+    """At each exit, in points."""
+    return POINTS * (option - own)
+
+
+def _mean_gained(option: Floats, own: Floats) -> Floats:
+    return _gained(option, own).mean(keepdims=True)
+
+
+def _validation(record: Record, task: str, system: str, seeds: int | None = None) -> float:
+    """Mean accuracy of all exits on validation images, in percent, of the first seeds or all."""
+    rows = [
+        row for row in record.rows(dynamic_answers.FILE) if (row["task"], row["system"]) == (task, system)
+    ]
+    return POINTS * float(
+        np.mean([float(row["val"]) for row in rows if seeds is None or int(row["seed"]) < seeds])
     )
-    return gained
-
-
-def _option_accuracies(record: Record, task: str, part: str) -> Mapping[str, dict[str, list[float]]]:
-    """By option and seed the accuracy of each exit; the main run is the option that it uses."""
-    found: dict[str, dict[str, list[float]]] = {OWN: {}}
-    for row in record.rows(dynamic_answers.FILE):
-        option = OWN if row["system"] == "ours" else row["system"]
-        if row["task"] == task and option in OPTIONS:
-            found.setdefault(option, {}).setdefault(row["seed"], []).append(POINTS * float(row[part]))
-    return found
