@@ -94,7 +94,7 @@ def systems_table(record: Record, task: str) -> str:
 def gap_table(record: Record, task: str) -> str:
     """How far ours is ahead of the other systems at equal cost."""
     own = curve_of(record, task, "ours")
-    others = ["msdnet", *(name for name in LARGER if name in systems_of(record, task))]
+    others = ["msdnet", *(name for name in ("msdnet-ours", *LARGER) if name in systems_of(record, task))]
     lines = ["| beside | by | at | ahead | standard error |", "| --- | --- | --: | --: | --: |"]
     for name in others:
         other = curve_of(record, task, name)
@@ -150,7 +150,7 @@ def ablation(record: Record, task: str) -> str:
     own = right_by_seed(record, task, "ours")
     header = " | ".join(f"exit {exit}" for exit in range(own.shape[1]))
     lines = [
-        f"| option | seeds | {header} | mean | standard error | mean on validation |",
+        f"| option | seeds | {header} | mean gain | its standard error | gain on validation |",
         "| --- | --: |" + " --: |" * (own.shape[1] + 3),
     ]
     for system in systems:

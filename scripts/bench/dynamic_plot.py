@@ -69,7 +69,7 @@ def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="x", labelsize=8)
@@ -93,7 +93,10 @@ def _draw_exits(axes: Axes, record: Record, task: str, *, cost: str, unit: float
 
 def _draw_budgets(axes: Axes, record: Record, task: str, *, cost: str, unit: float) -> None:
     """Thresholds solved from mean budgets."""
-    for system, label in (("ours", "ours: each image where an exit is sure"), ("msdnet", "MSDNet: the same")):
+    for system, label in (
+        ("ours", "ours: each image where an exit is sure"),
+        ("msdnet", "MSDNet: the same, one seed"),
+    ):
         spent, bought = _batches(record, task, system, cost)
         look = {"color": COLORS[system], "linewidth": 1.5, "label": label}
         axes.plot([each / unit for each in spent], bought, "s--", markersize=4, **look)
@@ -101,12 +104,11 @@ def _draw_budgets(axes: Axes, record: Record, task: str, *, cost: str, unit: flo
 
 def _draw_whole(axes: Axes, record: Record, task: str) -> None:
     """Networks of one budget in the same runtime."""
-    points = [
-        (whole_cost(record, task, rival, "single_ms"), POINTS * float(rival.accuracies()[-1]))
-        for rival in rivals_of(record, task)
-    ]
-    costs, accuracies = zip(*sorted(points), strict=True)
-    axes.plot(costs, accuracies, "o", color=COLORS["static"], markersize=4, label=LABELS["static"])
+    for rival in rivals_of(record, task):
+        name = rival.name.rstrip(SIZES)
+        spent = whole_cost(record, task, rival, "single_ms")
+        accuracy = POINTS * float(rival.accuracies()[-1])
+        axes.plot(spent, accuracy, "o", color=COLORS[name], markersize=4, label=LABELS[name])
 
 
 def _batches(record: Record, task: str, system: str, cost: str) -> tuple[list[float], list[float]]:

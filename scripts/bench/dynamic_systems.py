@@ -47,7 +47,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """How exits may learn, each beside the sum of their losses."""
 OWN = "ensemble"
-"""The option of the main run, the best on validation images."""
+"""The option of the main run: ahead on validation images of Fashion-MNIST, though within error."""
 REDUCED: Mapping[str, Any] = MappingProxyType(
     {"scales": 3, "channels": 8, "growth": 4, "base": 2, "step_mode": "even", "step": 1, "blocks": 5}
     | {"head": "official", "conv": "standard"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -25,8 +26,8 @@ TASK = replace(dynamic_data.TASKS["cifar10"], seeds=2)
 
 
 @pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
-    """An empty folder of results, ten images as data, and searches that came to some networks."""
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Record]:
+    """An empty folder of results, black images as data, and searches that came to some networks."""
     images, labels = np.zeros((20, 32, 32, 3), np.uint8), np.arange(20) % 10
     arrays = {f"x_{part}": images for part in ("train", "test")}
     np.savez(tmp_path / "images.npz", **arrays, y_train=labels, y_test=labels)
@@ -36,7 +37,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
     levels = [space_of("static", TASK).sample(Random(level)).to_json() for level in range(3)]
     save_json(tmp_path / CHOSEN, {"own": own, "levels": levels})
     monkeypatch.setattr(record, "ROOT", tmp_path)
-    return Record("dynamic", "", [])
+    yield Record("dynamic", "", [])
+    dynamic_data._data.cache_clear()
 
 
 @pytest.fixture
@@ -73,13 +75,14 @@ def names(found: list[Training]) -> set[str]:
     return {training.name for training in found}
 
 
-def test_without_results_all_is_trained_teachers_first(
-    results: Record, every: list[Training], tmp_path: Path
-) -> None:
-    found = unfinished(results, TASK, every, tmp_path)
-    assert names(found) == names(every)
-    order = [training.name for training in found]
-    assert order.index("msdnet-0") < order.index("teacher-0")
+def test_without_results_all_is_trained(results: Record, every: list[Training], tmp_path: Path) -> None:
+    assert names(unfinished(results, TASK, every, tmp_path)) == names(every)
+
+
+def test_what_is_not_answered_yet_comes_first(results: Record, every: list[Training], tmp_path: Path) -> None:
+    answer(results, [training for training in every if training.system in ("ours", "msdnet")])
+    found = [training.system for training in unfinished(results, TASK, every, tmp_path)]
+    assert found[-2:] == ["ours", "ours"] and found.index("msdnet") < found.index("teacher")
 
 
 def test_what_is_answered_is_trained_again_only_where_weights_are_asked_for(
@@ -99,7 +102,8 @@ def test_missing_answers_ask_for_the_teacher_too(
     answer(results, every)
     time(results, every, dynamic_time.machine_id())
     results.keep(dynamic_answers.FILE, lambda each: (each["system"], each["seed"]) != ("teacher", "1"))
-    assert names(unfinished(results, TASK, every, tmp_path)) == {"msdnet-0", "teacher-1"}
+    found = unfinished(results, TASK, every, tmp_path)
+    assert [training.name for training in found] == ["msdnet-0", "teacher-1"]
 
 
 def test_an_ensemble_that_is_missing_asks_for_its_networks(
@@ -117,6 +121,7 @@ def test_rows_of_other_networks_are_dropped_and_of_other_data_kept(
     answer(results, every)
     results.add(dynamic_answers.FILE, {**row(every[0], val=0.9), "network": "of-another-recipe"})
     results.add(dynamic_answers.FILE, {**row(every[0], val=0.7), "task": "fashion"})
+    results.add(dynamic_answers.FILE, {**row(every[0], val=0.9), "system": ENSEMBLE})
     before = results.rows(dynamic_answers.FILE)
     drop_rows(results, TASK, every)
     assert results.rows(dynamic_answers.FILE) == [each for each in before if each["val"] != "0.9"]
@@ -125,13 +130,17 @@ def test_rows_of_other_networks_are_dropped_and_of_other_data_kept(
 def test_times_of_another_machine_count_only_where_they_are_whole(
     results: Record, every: list[Training]
 ) -> None:
-    time(results, every, "another")
-    drop_rows(results, TASK, every)
-    assert results.rows(dynamic_time.FILE)
-    results.keep(dynamic_batch.WHOLE_FILE, lambda each: each["system"] != "static2")
-    drop_rows(results, TASK, every)
     files = dynamic_time.FILE, dynamic_batch.FILE, dynamic_batch.WHOLE_FILE
-    assert [results.rows(file) for file in files] == [[], [], []]
+    time(results, every, "another")
+    whole = [results.rows(file) for file in files]
+    drop_rows(results, TASK, every)
+    assert [results.rows(file) for file in files] == whole
+    results.keep(dynamic_batch.WHOLE_FILE, lambda each: each["system"] != "static2")
+    here = row(every[0], machine=dynamic_time.machine_id())
+    results.add(dynamic_time.FILE, here)
+    drop_rows(results, TASK, every)
+    told = [[each["machine"] for each in results.rows(file)] for file in files]
+    assert told == [[here["machine"]], [], []]
 
 
 @pytest.mark.parametrize(("val", "count"), [(0.4969, 1), (0.4971, 2)])
