@@ -165,9 +165,10 @@ each system by itself, as trainings are independent; as three seeds show too lit
 segments' times in such batches, the least over the budgets. `budget_error_*`: mean absolute deviation of
 what test images took from the budget; milliseconds are wall-clock, one image at a time. `budgeted_gap_*`:
 how many points ours is ahead of the line through the networks of one budget at what it spent on test images
-on average, by MACs or by wall-clock in the same runtime (`whole.csv`), one by one and in batches. Wall-clock
-is the least of several runs. The last table tells how many points each way to teach exits gains over the main
-run, on the same seeds; the error is that of the mean over exits on test images.
+on average, by MACs or by wall-clock in the same runtime (`whole.csv`), one by one and in batches; `go on` is
+the share of images that the first exit does not answer. Wall-clock is the least of several runs. The last
+table tells how many points each way to teach exits gains over the main run, on the same seeds; the error is
+that of the mean over exits on test images.
 """
 
 if __name__ == "__main__":

@@ -133,14 +133,16 @@ def budgeted_figures(record: Record, task: str) -> dict[str, float]:
 
 def budgeted_table(record: Record, task: str) -> str:
     lines = [
-        "| mean budget | spent on test | ours, % | networks of one budget, % | ahead | standard error |",
-        "| --- | --: | --: | --: | --: | --: |",
+        "| spent in | spent on test | go on | ours, % | networks of one budget, % | ahead | standard error |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
     ]
-    for form in FORMS:
-        for _, spent, accuracy, rival, error in bought(record, task, form):
+    for form, (metric, *_) in FORMS.items():
+        budgets = budget_rows(record, task, "ours", metric)
+        for rows, (_, spent, accuracy, rival, error) in zip(budgets, bought(record, task, form), strict=True):
             told = f"{spent:,.0f}" if form == "macs" else f"{spent:.4f}"
+            go_on = 1 - float(np.mean([float(row["shares"].split()[0]) for row in rows]))
             lines.append(
-                f"| {NAMES[form]} | {told} | {accuracy:.2f} | {rival:.2f} | {accuracy - rival:+.2f} | "
-                f"{error:.2f} |"
+                f"| {NAMES[form]} | {told} | {go_on:.1%} | {accuracy:.2f} | {rival:.2f} | "
+                f"{accuracy - rival:+.2f} | {error:.2f} |"
             )
     return "\n".join(lines)
