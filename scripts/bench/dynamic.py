@@ -117,21 +117,21 @@ def main() -> None:
 
 
 NOTES = """
-Each data set has one recipe for all systems, that of CIFAR-10 the better one for MSDNet; but lin_grow, the
-largest, sees two of five epochs, and the exits of ours are taught as the last table says, which
-`msdnet-ours` is too, with one seed. A first search, of 40 short trainings (`*_static.csv`), is for networks
-of one budget each. One of 20 (`*_dynamic.csv`) is for ours, for the mean accuracy of exits over budgets at
-equal ratios, up to two thirds of what MSDNet's last exit takes. It begins with what was made by hand of the
-first's best at 0.7 and at 0.85 of the range's lower end: with one further pass or two behind it, and its
-coarsest scale of 64, 96 or 128 channels, as far as that is within the budget; what is left of the trainings
-its sampler chooses. Both have the same limits for the last exit. The five best of ours are trained in full,
-and validation decides. So it does between two networks of one budget for each of three levels: up to the
-predicted time of our first exit, up to that of our middle one (or between the ends, where there are two),
-and up to that of our last, each longer than the level before if there is such a one. These are `static0` to
-`static2`: 40 short and 6 full trainings for three networks, where ours had 20 and 5 more for one. All
-trainings that choose have a seed that is not among those told, but for the way in which ours is taught: that
-is chosen for all data sets on validation images of Fashion-MNIST with the seeds told, where it is ahead
-within error.
+Each data set has one recipe for all systems, that of CIFAR-10 with shift and flip as MSDNet's own; but
+lin_grow, the largest, sees two of five epochs, and the exits of ours are taught as the last table says,
+which `msdnet-ours` is too, with one seed. A first search, of 40 short trainings (`*_static.csv`), is for
+networks of one budget each. One of 20 (`*_dynamic.csv`) is for ours, for the mean accuracy of exits over
+budgets at equal ratios, up to two thirds of what MSDNet's last exit takes. It begins with what was made by
+hand of the first's best at 0.7 and at 0.85 of the range's lower end: with one further pass or two behind it,
+and its coarsest scale of 64, 96 or 128 channels, as far as that is within the budget; what is left of the
+trainings its sampler chooses. Both have the same limits for the last exit. The five best of ours are trained
+in full, and validation decides. So it does between two networks of one budget for each of three levels: up
+to the predicted time of our first exit, up to that of our middle one (or between the ends, where there are
+two), and up to that of our last, each longer than the level before if there is such a one. These are
+`static0` to `static2`: 40 short and 6 full trainings for three networks, where ours had 20 and 5 more for
+one. All trainings that choose have a seed that is not among those told, but for the way in which ours is
+taught: that is chosen for all data sets on validation images of Fashion-MNIST with the seeds told, where it
+is ahead within error.
 
 A run goes on with the rows that are here, on another machine too, once its searches have ended;
 `*_chosen.json` keeps what they came to. Networks are not kept: for budgets and as a teacher they are trained
@@ -142,20 +142,18 @@ are of one machine.
 `alone1`: our own network as far as an exit, trained with that exit alone; they too count among the networks
 of one budget. Searches, options and thresholds see validation images only.
 
-`times.csv`: each exit as one graph of its own (`ms`), the form in which no system pays for the number of
-its exits, and as the chain of segments that ships (`staged_ms`); the least of three medians. Where only time
-is asked, weights are those before training. `answers.csv`:
-which test images each exit names right, as bits. `budgets.csv`: thresholds solved on validation from five
-mean budgets, and the test set run with them.
+`times.csv`: each exit as one graph of its own (`ms`), the form in which no system pays for the number of its
+exits, and as the chain of segments that ships (`staged_ms`); the least of three medians. Where only time is
+asked, weights are those before training. `answers.csv`: which test images each exit names right, as bits.
+`budgets.csv`: thresholds solved on validation from five mean budgets, and the test set run with them.
 
 `anytime_gap_*`: how many points ours is above MSDNet at each cost of an exit of either, from the dearer of
 the first exits on, each on its isotonic curve of means over seeds; `_min` grants one standard error, `_raw`
 none. `ms_ratio_at_msdnet_last`: milliseconds of our first exit that is as accurate as MSDNet's last on such
 curves, over that one's, nothing where none is; the interval (5 to 95 %) has no end where more than 5 % of
-resamples have none. Milliseconds are of exits as one graph
-each, those called staged of the form that ships. `static_gap_*`: how many points the networks of one budget
-are ahead at our levels, all in the form that ships, on the line through them over the logarithm of time;
-`_max` grants one standard error.
+resamples have none. Milliseconds are of exits as one graph each, those called staged of the form that ships.
+`static_gap_*`: how many points the networks of one budget are ahead at our levels, all in the form that
+ships, on the line through them over the logarithm of time; `_max` grants one standard error.
 
 Standard errors are of a bootstrap over images, which all systems share, and over seeds, which are drawn for
 each system by itself, as trainings are independent; as three seeds show too little, that part counts n / (n
@@ -166,9 +164,10 @@ segments' times in such batches, the least over the budgets. `budget_error_*`: m
 what test images took from the budget; milliseconds are wall-clock, one image at a time. `budgeted_gap_*`:
 how many points ours is ahead of the line through the networks of one budget at what it spent on test images
 on average, by MACs or by wall-clock in the same runtime (`whole.csv`), one by one and in batches; `go on` is
-the share of images that the first exit does not answer. Wall-clock is the least of several runs. The last
-table tells how many points each way to teach exits gains over the main run, on the same seeds; the error is
-that of the mean over exits on test images.
+the share of images that the first exit does not answer. Wall-clock is the least of several runs; that of
+Fashion-MNIST was taken budget by budget, before all budgets of a network were run in turn. The last table
+tells how many points each way to teach exits gains over the main run, on the same seeds; the error is that
+of the mean over exits on test images.
 """
 
 if __name__ == "__main__":

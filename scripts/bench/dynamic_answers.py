@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 from dynamic_data import Task
@@ -16,7 +17,7 @@ from record import Record, Row
 from nas.bundle import Readout
 from nas.cascade import combined_logits
 
-__all__ = ["ENSEMBLE", "FILE", "collect", "packed", "right_of"]
+__all__ = ["ENSEMBLE", "FILE", "collect", "packed", "right_of", "validated"]
 
 FILE = "answers.csv"
 ENSEMBLE = "in_turn"
@@ -48,6 +49,15 @@ def right_of(row: Row) -> NDArray[np.bool_]:
     """Whether each test image is named right, (N,)."""
     bits = np.frombuffer(base64.b64decode(row["right"]), np.uint8)
     return np.unpackbits(bits, count=int(row["images"])).astype(bool)
+
+
+def validated(record: Record, task: str) -> dict[tuple[str, int], float]:
+    """Mean accuracy of all exits on validation images, in percent, by system and seed."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for row in record.rows(FILE):
+        if row["task"] == task:
+            found.setdefault((row["system"], int(row["seed"])), []).append(100 * float(row["val"]))
+    return {name: mean(accuracies) for name, accuracies in found.items()}
 
 
 def _logits(folder: Path, training: Training) -> dict[str, Sequence[NDArray[np.float32]]]:

@@ -147,7 +147,7 @@ def speedup_table(record: Record, task: str) -> str:
 def ablation(record: Record, task: str) -> str:
     """What each way of teaching exits gains over the main run, in points, on the same seeds."""
     systems = ["ours", *(system for system in systems_of(record, task) if system in OPTIONS)]
-    own = right_by_seed(record, task, "ours")
+    own, val = right_by_seed(record, task, "ours"), dynamic_answers.validated(record, task)
     header = " | ".join(f"exit {exit}" for exit in range(own.shape[1]))
     lines = [
         f"| option | seeds | {header} | mean gain | its standard error | gain on validation |",
@@ -159,7 +159,7 @@ def ablation(record: Record, task: str) -> str:
         gained, error = _gained(*(each.accuracies() for each in pair)), "-"
         if len(right) > 1 and system != "ours":
             error = f"{standard_errors(pair, _mean_gained)[0]:.2f}"
-        told = _validation(record, task, system) - _validation(record, task, "ours", len(right))
+        told = np.mean([val[system, seed] - val["ours", seed] for name, seed in val if name == system])
         cells = " | ".join(f"{gain:+.2f}" for gain in gained)
         name = f"{OWN} (main)" if system == "ours" else system
         lines.append(f"| {name} | {len(right)} | {cells} | {gained.mean():+.2f} | {error} | {told:+.2f} |")
@@ -178,13 +178,3 @@ def _gained(option: Floats, own: Floats) -> Floats:
 
 def _mean_gained(option: Floats, own: Floats) -> Floats:
     return _gained(option, own).mean(keepdims=True)
-
-
-def _validation(record: Record, task: str, system: str, seeds: int | None = None) -> float:
-    """Mean accuracy of all exits on validation images, in percent, of the first seeds or all."""
-    rows = [
-        row for row in record.rows(dynamic_answers.FILE) if (row["task"], row["system"]) == (task, system)
-    ]
-    return POINTS * float(
-        np.mean([float(row["val"]) for row in rows if seeds is None or int(row["seed"]) < seeds])
-    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from statistics import mean
 
 import dynamic_answers
 import dynamic_batch
@@ -63,25 +62,15 @@ def _settings(task: Task) -> str:
 
 def select(record: Record, task: Task, every: Iterable[Training]) -> list[Training]:
     """Those that count: an option is tried with other seeds only where it is close to the main run."""
-    found = _validation(record, task)
+    found = dynamic_answers.validated(record, task.name)
 
     def counts(training: Training) -> bool:
         if training.system not in OPTIONS or training.seed == 0:
             return True
-        own, option = (found.get((system, "0")) for system in ("ours", training.system))
+        own, option = (found.get((system, 0)) for system in ("ours", training.system))
         return own is not None and option is not None and option >= own - CLOSE_POINTS
 
     return [training for training in every if counts(training)]
-
-
-def _validation(record: Record, task: Task) -> dict[tuple[str, str], float]:
-    """Mean accuracy of all exits on validation images, in percent, by system and seed."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for row in record.rows(dynamic_answers.FILE):
-        if row["task"] != task.name:
-            continue
-        found.setdefault((row["system"], row["seed"]), []).append(100 * float(row["val"]))
-    return {name: mean(accuracies) for name, accuracies in found.items()}
 
 
 def unfinished(record: Record, task: Task, every: Sequence[Training], folder: Path) -> list[Training]:
